@@ -1,0 +1,1 @@
+"""The configuration file: its schema, and a loader that reports every mistake at once."""

@@ -1,0 +1,150 @@
+"""The configuration as the program sees it: frozen dataclasses, one a section of the file.
+
+Defaults, bounds and the sentence that explains a key are declared with the field, and the loader,
+``stt-edge config`` and the documentation test all read them from here.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from stt_edge.config.schema import option
+from stt_edge.ear.settings import SourceSettings
+from stt_edge.ear.wire import GateSettings
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSection:
+    """Where the sound comes from."""
+
+    device: str = option(
+        "auto",
+        doc="auto (the one card that can capture), an ALSA name, a card id, a USB path, or a "
+        "part of a name that fits one device only",
+    )
+    latency_ms: int = option(600, minimum=20, maximum=5000, doc="buffer asked of ALSA")
+    block_ms: int = option(
+        100, minimum=20, maximum=1000, doc="length of one read; a multiple of 20"
+    )
+    channel: int | str = option(0, doc="which channel, counted from 0, or mix")
+    first_block_s: float = option(
+        30.0, minimum=1, maximum=600, doc="how long a device may take until its first block"
+    )
+    file: str | None = option(None, doc="hear this recording in place of a device")
+    pace: str = option("realtime", choices=("realtime", "fast"), doc="for file: how fast it plays")
+    command: tuple[str, ...] | None = option(
+        None, doc="argv of a program that writes raw s16le 16 kHz mono, in place of a device"
+    )
+
+    def source(self) -> SourceSettings:
+        """Return what the ear needs to know of this section."""
+        return SourceSettings(
+            device=self.device,
+            latency_ms=self.latency_ms,
+            block_ms=self.block_ms,
+            channel=self.channel,
+            file=self.file,
+            pace=self.pace,
+            command=self.command,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VadSection:
+    """When the gate opens and closes."""
+
+    aggressiveness: int = option(2, minimum=0, maximum=3, doc="mode of webrtcvad")
+    min_speech_ms: int = option(
+        120, minimum=20, maximum=2000, doc="voiced time required before an utterance starts"
+    )
+    pre_roll_ms: int = option(
+        400, minimum=0, maximum=5000, doc="audio kept from before the first voiced frame"
+    )
+    hangover_ms: int = option(600, minimum=100, maximum=10000, doc="pause that ends an utterance")
+    max_utterance_s: float = option(
+        60.0, minimum=10, maximum=600, doc="a longer utterance is cut at a quiet moment"
+    )
+    confirm: str = option(
+        "auto",
+        choices=("auto", "silero", "none"),
+        doc="second stage that confirms speech before a session is paid for",
+    )
+
+    def gate(self) -> GateSettings:
+        """Return what the gate needs to know of this section."""
+        return GateSettings(
+            aggressiveness=self.aggressiveness,
+            min_speech_ms=self.min_speech_ms,
+            pre_roll_ms=self.pre_roll_ms,
+            hangover_ms=self.hangover_ms,
+            max_utterance_s=self.max_utterance_s,
+            confirm=self.confirm,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSection:
+    """How provider sessions are opened and held."""
+
+    connect: str = option(
+        "auto",
+        choices=("auto", "confirmed"),
+        doc="auto: connect at the first hint of speech where waiting is free; confirmed: only "
+        "once speech is confirmed",
+    )
+    hold_s: float | str = option(
+        "auto", doc="keep an idle connection this long, or auto (where it is free)"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderEntry:
+    """One item of ``providers``: its name, and the options its module declares."""
+
+    name: str
+    kind: str
+    """The module in the registry; the same as the name unless ``kind:`` says otherwise."""
+    options: Any
+    """An instance of the module's ``Options``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkEntry:
+    """One sink that is switched on, and the options its module declares."""
+
+    name: str
+    options: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSection:
+    """What is kept of results."""
+
+    keep_days: int = option(30, minimum=1, maximum=3650, doc="records older than this are deleted")
+    max_mb: int = option(64, minimum=1, maximum=100_000, doc="the oldest are deleted beyond this")
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSection:
+    """What is kept of audio that waits for a provider."""
+
+    max_mb: int = option(512, minimum=16, maximum=1_000_000, doc="oldest audio is dropped beyond")
+    keep_audio: bool = option(False, doc="keep the audio of finished utterances")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration."""
+
+    node: str = field(default_factory=socket.gethostname)
+    audio: AudioSection = field(default_factory=AudioSection)
+    vad: VadSection = field(default_factory=VadSection)
+    session: SessionSection = field(default_factory=SessionSection)
+    providers: tuple[ProviderEntry, ...] = ()
+    sinks: tuple[SinkEntry, ...] = ()
+    spool: SpoolSection = field(default_factory=SpoolSection)
+    store: StoreSection = field(default_factory=StoreSection)
+    path: str | None = None
+    """The file it was read from; None when there is none."""

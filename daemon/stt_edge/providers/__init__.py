@@ -1,0 +1,1 @@
+"""Speech-to-text providers: each a wire protocol without I/O, and a description of itself."""

@@ -1,0 +1,232 @@
+"""What a provider is: capabilities, a protocol without I/O, a transport, and its failures.
+
+A provider module holds a ``Protocol``, which turns audio into messages and messages into events
+and knows no socket, no clock and no disk; ``Capabilities``, which tell the session how to treat
+it; and options, a dataclass the configuration is checked against. Bytes are moved by a transport
+(``stt_edge.providers.transports``), the same one for all providers that speak WebSocket.
+
+Times in events are *offsets*: samples since the first sample sent on this connection for the
+utterance in hand (``begin``). The session alone knows which stream sample that was.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from stt_edge.errors import ProviderError
+
+Outgoing = bytes | str
+"""A message for the transport: bytes go out as binary, str as text."""
+
+
+class Billing(StrEnum):
+    """What a provider charges for; the connect policy follows from it."""
+
+    NOTHING = "nothing"
+    AUDIO = "audio"
+    SESSION = "session"
+    """Wall time of the session, speech or not."""
+
+
+class PartTimes(StrEnum):
+    """Whether a provider's finals say which audio they cover."""
+
+    WORDS = "words"
+    PARTS = "parts"
+    NONE = "none"
+    """Nothing is committed before the utterance is done; after a drop all of it is sent again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How fast audio may be sent, as a multiple of real time; None is 'as fast as it is taken'."""
+
+    rate: float | None = None
+    burst_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do and how it wants to be treated."""
+
+    billing: Billing = Billing.NOTHING
+    minimum_billed_s: float = 0.0
+    """The least a session costs, in seconds."""
+    local: bool = False
+    """Runs on this machine: no network, and the sound leaves no room."""
+    partials: bool = False
+    part_times: PartTimes = PartTimes.NONE
+    confidence: bool = False
+    ready_message: bool = False
+    """Says when it is ready for audio; audio waits for it."""
+    finalize: bool = False
+    """Can be asked to finish an utterance and keep the connection."""
+    hold_s: float = 0.0
+    """How long a connection may be held between utterances at no cost; 0 is not at all."""
+    max_connections: int = 2
+    pacing: Pacing = Pacing()
+    chunk_min_ms: int = 20
+    chunk_max_ms: int = 1000
+    chunk_ms: int = 100
+    """The size of chunk it likes best."""
+    connect_timeout_s: float = 20.0
+    drain_timeout_s: float = 10.0
+    """From the end of the audio until the last result, at the most."""
+    max_session_s: float | None = None
+    on_drain_timeout: typing.Literal["promote", "resend"] = "promote"
+
+
+@dataclass(frozen=True, slots=True)
+class WordOffset:
+    """One recognised word, in samples since ``begin``."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The provider takes audio now (only where ``ready_message``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """All that is not final yet of the utterance in hand; replaces the partial before it."""
+
+    text: str
+    end: int | None = None
+    """Audio covered, in samples since ``begin``, where known."""
+    words: tuple[WordOffset, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """A result that will not change."""
+
+    text: str
+    start: int | None = None
+    end: int | None = None
+    words: tuple[WordOffset, ...] = ()
+    confidence: float | None = None
+    language: str | None = None
+    model: str | None = None
+    item_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finalized:
+    """Everything of the utterance in hand has been said; the connection stays open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """The goodbye is confirmed: nothing more will come, and nothing is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The provider reports an error, or spoke nonsense; the connection is of no more use."""
+
+    failure: ProviderError
+
+
+Event = Ready | Partial | Final | Finalized | Farewell | Failed
+
+
+class Protocol(typing.Protocol):
+    """One connection's worth of a wire protocol, without I/O.
+
+    Every method may queue messages; the driver takes them with ``to_send`` after each call.
+    ``feed`` and ``closed`` never raise for what the other side sent: malformed input becomes
+    ``Failed`` with kind PROTOCOL, and memory stays bounded.
+    """
+
+    def open(self) -> None:
+        """Queue what a client says first, if anything."""
+
+    def begin(self) -> None:
+        """Start an utterance: offsets count from the next sample sent."""
+
+    def send_audio(self, pcm: bytes) -> None:
+        """Queue a chunk of 16 kHz mono s16le; never empty."""
+
+    def finalize(self) -> None:
+        """Ask for the rest of the utterance and keep the connection (``finalize`` only)."""
+
+    def goodbye(self) -> None:
+        """Say that no more audio will come."""
+
+    def keep_alive(self) -> None:
+        """Queue what keeps a held connection open, if anything."""
+
+    def feed(self, message: bytes | str) -> Sequence[Event]:
+        """Return what a received message means."""
+
+    def closed(self, code: int | None, reason: str) -> Sequence[Event]:
+        """Return what the end of the connection means: ``Farewell``, or ``Failed``.
+
+        ``code`` is the WebSocket close code, or the exit code of a worker; None is 'none given'.
+        """
+
+    def to_send(self) -> Sequence[Outgoing]:
+        """Return and forget the queued messages, in order."""
+
+
+class TransportClosedError(Exception):
+    """The other side ended the connection; not by itself an error."""
+
+    def __init__(self, code: int | None, reason: str = "") -> None:
+        """Keep the code and the reason for ``Protocol.closed``."""
+        super().__init__(f"{code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+class Transport(typing.Protocol):
+    """Moves messages for one connection. Nothing in it knows a provider."""
+
+    async def connect(self) -> None:
+        """Connect. Raises ProviderError."""
+
+    async def send(self, message: Outgoing) -> None:
+        """Send one message, waiting while the peer is slow. Raises TransportClosedError."""
+
+    async def receive(self) -> bytes | str:
+        """Return the next message. Raises TransportClosedError, or ProviderError when it is lost."""
+
+    async def close(self) -> None:
+        """Close in good order, within a second or two; never raises."""
+
+    def abort(self) -> None:
+        """Let go at once; never raises, may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A configured provider, ready to be connected to as often as needed."""
+
+    name: str
+    """As in the configuration; unique in the list."""
+    capabilities: Capabilities
+    make_protocol: Callable[[], Protocol]
+    make_transport: Callable[[], Transport]
+    model: str | None = None
+    language: str | None = None
+    warm: Callable[[], None] | None = None
+    """Called at an onset: a local engine loads itself while the second stage makes up its mind."""
+
+
+class ProviderModule(typing.Protocol):
+    """What the registry expects of a provider's module."""
+
+    Options: type[Any]
+    """A dataclass of options; fields are declared with ``stt_edge.config.schema.option``."""
+
+    def build(self, name: str, options: Any) -> Provider:
+        """Return the provider. Raises ProviderError of kind SETUP."""
