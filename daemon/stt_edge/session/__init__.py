@@ -1,0 +1,1 @@
+"""Sessions: connections to a provider, the progress of utterances, a provider's standing."""

@@ -1,0 +1,335 @@
+"""One connection in action: performs what its state machine asks for.
+
+Three tasks a connection: one connects and then receives, one pumps the utterance's audio from the
+log, and short ones flush what the protocol has queued. They tell the machine what happened; the
+machine's effects are performed here, or by the owner where they concern more than this connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stt_edge.errors import FailureKind, LogError, ProviderError
+from stt_edge.model import SAMPLE_BYTES, AudioSpan, ms_to_samples, samples_to_s
+from stt_edge.providers import base
+from stt_edge.session import connection as machine
+from stt_edge.session.connection import Connection, Phase, TimerName
+from stt_edge.session.ports import AudioLog
+from stt_edge.session.progress import Progress
+
+_log = logging.getLogger(__name__)
+
+_READ_SAMPLES = ms_to_samples(2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one connection cost."""
+
+    seconds_sent: float
+    connection_s: float
+
+
+class LinkOwner(Protocol):
+    """Who is told what concerns more than one connection."""
+
+    def link_partial(self, progress: Progress, partial: base.Partial) -> None:
+        """Take a partial of the utterance in hand."""
+
+    def link_final(self, progress: Progress, final: base.Final) -> None:
+        """Take a final of the utterance in hand."""
+
+    def link_complete(self, progress: Progress) -> None:
+        """Take that the utterance is complete."""
+
+    def link_drain_failed(self, progress: Progress) -> None:
+        """Take that the provider never confirmed the end of the utterance."""
+
+    def link_returned(self, progress: Progress) -> None:
+        """Take back an utterance that has to go on elsewhere."""
+
+    def link_unreadable(self, progress: Progress, error: LogError) -> None:
+        """Take that the audio of the utterance cannot be read."""
+
+    def link_failed(
+        self, link: Link, failure: ProviderError, progress: Progress | None, *, established: bool
+    ) -> None:
+        """Take a failure of the provider."""
+
+    def link_late(self) -> None:
+        """Take that a result came too late for its utterance."""
+
+    def link_free(self) -> None:
+        """Take that a connection can be given an utterance."""
+
+    def link_closed(self, link: Link, usage: Usage) -> None:
+        """Take that the connection is gone; the last call about it."""
+
+
+class Link:
+    """Drives one connection of a provider."""
+
+    def __init__(
+        self,
+        provider: base.Provider,
+        owner: LinkOwner,
+        audio: AudioLog,
+        *,
+        hold_s: float,
+        progress: Progress | None,
+    ) -> None:
+        """Prepare a connection, for an utterance or for one that may follow."""
+        self.provider = provider
+        self.progress = progress
+        """The utterance in hand."""
+        self.streaming_since_s: float | None = None
+        self._owner = owner
+        self._audio = audio
+        self._state = Connection(
+            provider.capabilities,
+            hold_s=hold_s,
+            utterance_id=None if progress is None else progress.id,
+        )
+        self._protocol = provider.make_protocol()
+        self._transport = provider.make_transport()
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pump: asyncio.Task[None] | None = None
+        self._timers: dict[TimerName, asyncio.TimerHandle] = {}
+        self._wake = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._opened_s = self._loop.time()
+        self._samples_sent = 0
+
+    @property
+    def phase(self) -> Phase:
+        """Where the connection is in its life."""
+        return self._state.phase
+
+    @property
+    def free(self) -> bool:
+        """Whether it can be given an utterance."""
+        idle = self._state.utterance_id is None
+        return idle and self.phase in (Phase.CONNECTING, Phase.HELD)
+
+    @property
+    def streamed_s(self) -> float:
+        """For how long audio has been flowing."""
+        began = self.streaming_since_s
+        return 0.0 if began is None else self._loop.time() - began
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._state, effects = machine.start(self._state)
+        self._perform(effects)
+
+    def assign(self, progress: Progress) -> None:
+        """Give it an utterance; it must be ``free``."""
+        self.progress = progress
+        self._handle(machine.Assigned(progress.id))
+
+    def release(self) -> None:
+        """Let go of it; an utterance in hand is returned to the owner."""
+        self._handle(machine.Released())
+
+    def wake(self) -> None:
+        """Look at the log again: the utterance has grown or ended."""
+        self._wake.set()
+
+    async def join(self) -> None:
+        """Wait until every task of a closed connection has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    # --- the machine and its effects ---
+
+    def _handle(self, event: machine.Event) -> None:
+        self._state, effects = machine.step(self._state, event)
+        self._perform(effects)
+
+    def _perform(self, effects: tuple[machine.Effect, ...]) -> None:
+        for effect in effects:
+            self._perform_one(effect)
+
+    def _perform_one(self, effect: machine.Effect) -> None:
+        match effect:
+            case machine.OpenTransport():
+                self._spawn(self._connect_and_receive())
+            case machine.BeginUtterance():
+                self._begin()
+            case machine.SendFinalize():
+                self._protocol.finalize()
+                self._spawn(self._flush())
+            case machine.SendGoodbye():
+                self._protocol.goodbye()
+                self._spawn(self._flush())
+            case machine.StartTimer(timer, seconds):
+                self._start_timer(timer, seconds)
+            case machine.CancelTimer(timer):
+                self._cancel_timer(timer)
+            case machine.CloseTransport():
+                self._close()
+            case _:
+                self._tell(effect)
+
+    def _tell(self, effect: machine.Effect) -> None:
+        progress, owner = self.progress, self._owner
+        match effect:
+            case machine.ReportFailure(failure, established):
+                owner.link_failed(self, failure, progress, established=established)
+            case machine.ReportFree():
+                owner.link_free()
+            case machine.CountLate():
+                owner.link_late()
+            case machine.ShowPartial(_, partial):
+                owner.link_partial(self._in_hand(), partial)
+            case machine.AcceptFinal(_, final):
+                owner.link_final(self._in_hand(), final)
+            case machine.CompleteUtterance():
+                owner.link_complete(self._let_go())
+            case machine.DrainFailed():
+                owner.link_drain_failed(self._let_go())
+            case machine.ReturnUtterance():
+                owner.link_returned(self._let_go())
+
+    def _in_hand(self) -> Progress:
+        assert self.progress is not None
+        return self.progress
+
+    def _let_go(self) -> Progress:
+        progress, self.progress = self._in_hand(), None
+        self._stop_pump()
+        return progress
+
+    def _begin(self) -> None:
+        progress = self._in_hand()
+        progress.begin(self.provider)
+        progress.begun_s = self.streaming_since_s = self._loop.time()
+        self._protocol.begin()
+        self._wake.clear()
+        self._pump = self._spawn(self._send_utterance(progress))
+
+    def _close(self) -> None:
+        self._stop_pump()
+        self._spawn(self._finish_closing())
+
+    def _stop_pump(self) -> None:
+        if self._pump is not None and self._pump is not asyncio.current_task():
+            self._pump.cancel()
+        self._pump = None
+
+    def _start_timer(self, timer: TimerName, seconds: float) -> None:
+        self._cancel_timer(timer)
+        event = machine.TimedOut(timer)
+        self._timers[timer] = self._loop.call_later(seconds, self._handle, event)
+
+    def _cancel_timer(self, timer: TimerName) -> None:
+        if (handle := self._timers.pop(timer, None)) is not None:
+            handle.cancel()
+
+    # --- tasks ---
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except ProviderError as failure:
+            self._handle(machine.Broke(failure))
+        except Exception as error:  # noqa: BLE001  a mistake in one connection must not end capture
+            _log.exception("connection to %s failed by a mistake of ours", self.provider.name)
+            name = type(error).__name__
+            self._handle(machine.Broke(ProviderError(FailureKind.PROTOCOL, f"internal: {name}")))
+
+    async def _connect_and_receive(self) -> None:
+        await self._transport.connect()
+        self._protocol.open()
+        await self._flush()
+        if not self.provider.capabilities.ready_message:
+            self._handle(machine.Connected())
+        while self.phase is not Phase.CLOSED:
+            try:
+                message = await self._transport.receive()
+            except base.TransportClosedError as closed:
+                self._heard(self._protocol.closed(closed.code, closed.reason))
+                return
+            self._heard(self._protocol.feed(message))
+            await self._flush()
+
+    def _heard(self, events: Sequence[base.Event]) -> None:
+        for event in events:
+            match event:
+                case base.Ready():
+                    if self.phase is Phase.CONNECTING:
+                        self._handle(machine.Connected())
+                case base.Partial():
+                    self._handle(machine.GotPartial(event))
+                case base.Final():
+                    self._handle(machine.GotFinal(event))
+                case base.Finalized():
+                    self._handle(machine.GotFinalized())
+                case base.Farewell():
+                    self._handle(machine.GotFarewell())
+                case base.Failed(failure):
+                    self._handle(machine.Broke(failure))
+
+    async def _flush(self) -> None:
+        async with self._sending:
+            for message in self._protocol.to_send():
+                try:
+                    await self._transport.send(message)
+                except base.TransportClosedError:
+                    return  # the receiver learns of it too, with the code
+
+    async def _send_utterance(self, progress: Progress) -> None:
+        chunk = ms_to_samples(self.provider.capabilities.chunk_ms)
+        while True:
+            ended = progress.tail is not None  # asked first: audio is written before the end is
+            try:
+                spans = self._audio.read(progress.id, progress.position, _READ_SAMPLES)
+            except LogError as error:
+                self._owner.link_unreadable(progress, error)
+                self._handle(machine.Released())
+                return
+            moved = False
+            for span in spans:
+                moved = await self._send_span(progress, span, chunk, whole=ended) or moved
+            if ended and not spans:
+                self._handle(machine.AudioDone())
+                return
+            if not moved:
+                await self._wake.wait()
+                self._wake.clear()
+
+    async def _send_span(
+        self, progress: Progress, span: AudioSpan, chunk: int, *, whole: bool
+    ) -> bool:
+        """Send a span in chunks; a last piece shorter than a chunk waits unless ``whole``."""
+        view = memoryview(span.pcm)
+        at, total = 0, len(view) // SAMPLE_BYTES
+        while at < total and (whole or total - at >= chunk):
+            pcm = bytes(view[at * SAMPLE_BYTES : (at + chunk) * SAMPLE_BYTES])
+            self._protocol.send_audio(pcm)
+            sent = AudioSpan(span.sample + at, pcm)
+            progress.sent(sent)
+            self._samples_sent += sent.end - sent.sample
+            await self._flush()
+            at += chunk
+        return at > 0
+
+    async def _finish_closing(self) -> None:
+        me = asyncio.current_task()
+        others = {task for task in self._tasks if task is not me}
+        await self._transport.close()
+        for task in others:
+            task.cancel()
+        usage = Usage(samples_to_s(self._samples_sent), self._loop.time() - self._opened_s)
+        self._owner.link_closed(self, usage)

@@ -1,0 +1,179 @@
+"""How far an utterance has come: what was sent, what is acknowledged, which parts are its own.
+
+Pure bookkeeping, one object an utterance, kept over reconnects. It turns a provider's offsets into
+stream samples and decides which results are new: by the provider's item id or by time, never by
+text, because people do say the same thing twice.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import replace
+
+from stt_edge.model import AudioSpan, Part, UtteranceEnd, UtteranceStart, Word
+from stt_edge.providers.base import Final, Partial, PartTimes, Provider
+
+
+class Progress:
+    """The state of one utterance on its way through one provider after another."""
+
+    def __init__(self, head: UtteranceStart, *, recovered: bool = False) -> None:
+        """Start at the utterance's first sample with nothing acknowledged."""
+        self.head = head
+        self.tail: UtteranceEnd | None = None
+        self.recovered = recovered
+        """It was left by an earlier run: monotonic times of it mean nothing now."""
+        self.acked = head.start
+        """Audio before this sample is never needed again."""
+        self.parts: list[Part] = []
+        """Committed, in the order of commitment."""
+        self.reconnects = 0
+        self.resent = False
+        """Sent whole a second time already because no end was ever confirmed."""
+        self.begun_s = 0.0
+        """When it last began to be sent, seconds of the monotonic clock."""
+        self.ended_s: float | None = None
+        """When it ended, seconds of the monotonic clock; None while somebody speaks."""
+        self.strikes = 0
+        """Failures that were its own fault."""
+        self.finished_at_strike = 0
+        """How many utterances had been finished when the first of them came."""
+        self.unreadable = False
+        """Its audio is lost; there is nothing more to send."""
+        self.truncated = False
+        """The provider left it unfinished."""
+        self._provider: Provider | None = None
+        self._offsets: list[int] = [0]
+        self._samples: list[int] = [head.start]
+        self._sent_offset = 0
+        self._position = head.start
+        self._items: set[str] = set()
+        self._pending: list[Part] = []
+        self._partial: Partial | None = None
+
+    @property
+    def id(self) -> str:
+        """The utterance's id."""
+        return self.head.id
+
+    @property
+    def position(self) -> int:
+        """The first sample not yet sent on this connection."""
+        return self._position
+
+    @property
+    def sent_samples(self) -> int:
+        """Samples sent on this connection."""
+        return self._sent_offset
+
+    def resume(self, parts: list[Part], acked: int) -> None:
+        """Take up what an earlier run committed."""
+        self.parts = list(parts)
+        self.acked = max(self.acked, acked)
+        self._items = {part.item_id for part in parts if part.item_id is not None}
+
+    def begin(self, provider: Provider) -> None:
+        """Start on a fresh session of ``provider``, from the first unacknowledged sample."""
+        self._provider = provider
+        self._position = self.acked
+        self._offsets, self._samples = [0], [self.acked]
+        self._sent_offset = 0
+        self._pending.clear()
+        self._partial = None
+
+    def sent(self, span: AudioSpan) -> None:
+        """Note that ``span`` was sent, right after what was sent before it."""
+        if span.sample != self._position or not self._sent_offset:
+            self._offsets.append(self._sent_offset)
+            self._samples.append(span.sample)
+        self._sent_offset += span.end - span.sample
+        self._position = span.end
+
+    def note(self, partial: Partial) -> None:
+        """Keep the newest partial: it may have to stand in for a final that never comes."""
+        self._partial = partial
+
+    def accept(self, final: Final) -> Part | None:
+        """Return the part to commit for a final, or None if it says nothing new.
+
+        Where the provider gives no times the part is kept back until ``settle``.
+        """
+        assert self._provider is not None
+        self._partial = None
+        if final.item_id is not None:
+            if final.item_id in self._items:
+                return None
+            self._items.add(final.item_id)
+        part = self._part_of(final)
+        if part is None:
+            return None
+        if self._provider.capabilities.part_times is PartTimes.NONE:
+            self._pending.append(part)
+            return None
+        return self._commit(part)
+
+    def promote(self) -> Part | None:
+        """Return the partial as a part, truncated, if it says something not yet committed."""
+        partial, self._partial = self._partial, None
+        if partial is None or not partial.text.strip():
+            return None
+        part = self._part_of(Final(partial.text, end=partial.end, words=partial.words))
+        return None if part is None else self._commit(replace(part, truncated=True))
+
+    def settle(self) -> list[Part]:
+        """Return the parts that were kept back: the utterance is complete."""
+        settled = [self._commit(part) for part in self._pending]
+        self._pending.clear()
+        return settled
+
+    def _commit(self, part: Part) -> Part:
+        committed = replace(part, seq=len(self.parts))
+        self.parts.append(committed)
+        self.acked = max(self.acked, min(part.end, self._position))
+        return committed
+
+    def _part_of(self, final: Final) -> Part | None:
+        provider = self._provider
+        assert provider is not None
+        words = tuple(
+            Word(word.text, self._first(word.start), self._last(word.end), word.confidence)
+            for word in final.words
+        )
+        fresh = tuple(word for word in words if (word.start + word.end) // 2 >= self.acked)
+        text = final.text.strip()
+        if words and len(fresh) < len(words):
+            text = " ".join(word.text for word in fresh)
+        start, end = self._range(final, fresh)
+        timed = bool(words) or final.end is not None
+        if not text or (timed and (start + end) // 2 < self.acked):
+            return None
+        return Part(
+            utterance_id=self.id,
+            seq=0,
+            start=start,
+            end=end,
+            text=text,
+            provider=provider.name,
+            model=final.model or provider.model,
+            language=final.language or provider.language,
+            confidence=final.confidence,
+            words=fresh,
+            item_id=final.item_id,
+        )
+
+    def _range(self, final: Final, words: tuple[Word, ...]) -> tuple[int, int]:
+        if words:
+            return words[0].start, max(word.end for word in words)
+        start = self.acked if final.start is None else self._first(final.start)
+        end = self._position if final.end is None else self._last(final.end)
+        return start, max(start, end)
+
+    def _first(self, offset: int) -> int:
+        """Return the stream sample that went out ``offset`` samples after ``begin``."""
+        at = bisect.bisect_right(self._offsets, offset) - 1
+        return self._samples[max(at, 0)] + offset - self._offsets[max(at, 0)]
+
+    def _last(self, offset: int) -> int:
+        """Return the end of the audio before ``offset``; across a gap, the end before the gap."""
+        at = bisect.bisect_left(self._offsets, offset) - 1
+        return self._samples[max(at, 0)] + offset - self._offsets[max(at, 0)]
