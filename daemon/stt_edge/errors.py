@@ -132,6 +132,10 @@ class StoreError(SttEdgeError):
     """The store cannot be opened or written."""
 
 
+class StoreConflictError(StoreError):
+    """What is to be stored contradicts what is stored; trying again does not help."""
+
+
 class FailureKind(StrEnum):
     """What went wrong with a provider; ``classify`` turns it into what to do next."""
 

@@ -149,6 +149,25 @@ class Remote:
         return ScriptedTransport(self.wires[-1], self)
 
 
+class EchoTransport(ScriptedTransport):
+    """Answers a goodbye by itself: one word, over all the audio there was."""
+
+    async def send(self, message: Outgoing) -> None:
+        await super().send(message)
+        if message == "goodbye":
+            samples = len(self._wire.pcm) // 2
+            word = base.WordOffset("echo", 0, samples, 0.9)
+            self._wire.say(base.Final("echo", words=(word,), confidence=0.9))
+            self._wire.hang_up()
+
+
+class EchoRemote(Remote):
+    """A provider that understands one word, always the same."""
+
+    def _transport(self) -> base.Transport:
+        return EchoTransport(self.wires[-1], self)
+
+
 class MemoryAudio:
     """Utterances in memory, with the reading half of the log."""
 

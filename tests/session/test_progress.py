@@ -122,6 +122,14 @@ def test_an_empty_final_is_no_part() -> None:
     assert made.parts == []
 
 
+def test_text_that_utf_8_cannot_hold_is_made_to_fit() -> None:
+    made = progress()
+    send(made, START, 8000)
+    part = made.accept(Final("a\ud800b", words=words(("a\ud800b", 0, 8000))))
+    assert part is not None
+    assert (part.text, part.words[0].text) == ("a?b", "a?b")
+
+
 def test_a_partial_stands_in_for_the_final_that_never_came() -> None:
     made = progress()
     send(made, START, 8000)

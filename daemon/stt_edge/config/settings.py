@@ -6,13 +6,17 @@ Defaults, bounds and the sentence that explains a key are declared with the fiel
 
 from __future__ import annotations
 
-import socket
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from stt_edge.config.schema import option
+from stt_edge.config.schema import described, option
 from stt_edge.ear.settings import SourceSettings
 from stt_edge.ear.wire import GateSettings
+
+_FRAME_MS: Final = 20
+_LONGEST_NODE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +32,29 @@ class AudioSection:
     block_ms: int = option(
         100, minimum=20, maximum=1000, doc="length of one read; a multiple of 20"
     )
-    channel: int | str = option(0, doc="which channel, counted from 0, or mix")
+    channel: int | str = option(
+        0, minimum=0, maximum=255, choices=("mix",), doc="which channel, counted from 0, or mix"
+    )
     first_block_s: float = option(
         30.0, minimum=1, maximum=600, doc="how long a device may take until its first block"
     )
-    file: str | None = option(None, doc="hear this recording in place of a device")
+    file: str | None = option(None, path=True, doc="hear this recording in place of a device")
     pace: str = option("realtime", choices=("realtime", "fast"), doc="for file: how fast it plays")
     command: tuple[str, ...] | None = option(
         None, doc="argv of a program that writes raw s16le 16 kHz mono, in place of a device"
     )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Return what is wrong beyond the bounds of each key."""
+        if self.block_ms % _FRAME_MS:
+            near = max(_FRAME_MS, round(self.block_ms / _FRAME_MS) * _FRAME_MS)
+            yield "block_ms", f"must be a multiple of {_FRAME_MS}, such as {near}"
+        if self.command is not None and not self.command:
+            yield "command", "must name at least the program"
+        if self.file is not None and self.command is not None:
+            yield "command", "file and command exclude each other; keep one of them"
+        if self.pace != "realtime" and self.file is None:
+            yield "pace", "only a recording has a pace; name it with file, or remove this"
 
     def source(self) -> SourceSettings:
         """Return what the ear needs to know of this section."""
@@ -72,6 +90,13 @@ class VadSection:
         doc="second stage that confirms speech before a session is paid for",
     )
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Return what is wrong beyond the bounds of each key."""
+        least_ms = self.pre_roll_ms + self.min_speech_ms + self.hangover_ms
+        if self.max_utterance_s * 1000 <= least_ms:
+            parts = "pre_roll_ms + min_speech_ms + hangover_ms"
+            yield "max_utterance_s", f"must be more than {parts}, which is {least_ms / 1000:g} s"
+
     def gate(self) -> GateSettings:
         """Return what the gate needs to know of this section."""
         return GateSettings(
@@ -95,7 +120,11 @@ class SessionSection:
         "once speech is confirmed",
     )
     hold_s: float | str = option(
-        "auto", doc="keep an idle connection this long, or auto (where it is free)"
+        "auto",
+        minimum=0,
+        maximum=3600,
+        choices=("auto",),
+        doc="keep an idle connection this long, or auto (where it is free)",
     )
 
 
@@ -118,33 +147,36 @@ class SinkEntry:
     options: Any
 
 
-@dataclass(frozen=True, slots=True)
-class StoreSection:
-    """What is kept of results."""
-
-    keep_days: int = option(30, minimum=1, maximum=3650, doc="records older than this are deleted")
-    max_mb: int = option(64, minimum=1, maximum=100_000, doc="the oldest are deleted beyond this")
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolSection:
-    """What is kept of audio that waits for a provider."""
-
-    max_mb: int = option(512, minimum=16, maximum=1_000_000, doc="oldest audio is dropped beyond")
-    keep_audio: bool = option(False, doc="keep the audio of finished utterances")
+def _host_name() -> str:
+    return os.uname().nodename
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration."""
 
-    node: str = field(default_factory=socket.gethostname)
-    audio: AudioSection = field(default_factory=AudioSection)
-    vad: VadSection = field(default_factory=VadSection)
-    session: SessionSection = field(default_factory=SessionSection)
+    node: str = field(
+        default_factory=_host_name, metadata=described("what this machine is called in records")
+    )
+    audio: AudioSection = field(
+        default_factory=AudioSection, metadata=described("where the sound comes from")
+    )
+    vad: VadSection = field(
+        default_factory=VadSection, metadata=described("when the gate opens and closes")
+    )
+    session: SessionSection = field(
+        default_factory=SessionSection, metadata=described("how sessions are opened and held")
+    )
     providers: tuple[ProviderEntry, ...] = ()
-    sinks: tuple[SinkEntry, ...] = ()
-    spool: SpoolSection = field(default_factory=SpoolSection)
-    store: StoreSection = field(default_factory=StoreSection)
+    """The first is used."""
+    sinks: tuple[SinkEntry, ...] | None = None
+    """None where the file names none: who runs the program chooses (``default_sinks``)."""
     path: str | None = None
     """The file it was read from; None when there is none."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Return what is wrong beyond the bounds of each key."""
+        if len(self.node) > _LONGEST_NODE or not self.node.isprintable():
+            yield "node", f"must be one line of at most {_LONGEST_NODE} characters"
+        if set(self.node) & set("/+#"):
+            yield "node", "must not hold /, + or #, which mean something in MQTT topics"

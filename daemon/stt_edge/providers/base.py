@@ -12,7 +12,7 @@ utterance in hand (``begin``). The session alone knows which stream sample that 
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -198,7 +198,7 @@ class Transport(typing.Protocol):
         """Send one message, waiting while the peer is slow. Raises TransportClosedError."""
 
     async def receive(self) -> bytes | str:
-        """Return the next message. Raises TransportClosedError, or ProviderError when it is lost."""
+        """Return the next message. Raises TransportClosedError; ProviderError when it is lost."""
 
     async def close(self) -> None:
         """Close in good order, within a second or two; never raises."""
@@ -220,6 +220,8 @@ class Provider:
     language: str | None = None
     warm: Callable[[], None] | None = None
     """Called at an onset: a local engine loads itself while the second stage makes up its mind."""
+    aclose: Callable[[], Awaitable[None]] | None = None
+    """Ends what outlives connections, such as a worker process; connections are closed before."""
 
 
 class ProviderModule(typing.Protocol):

@@ -42,6 +42,8 @@ class DispatcherStatus:
     """The last failure in one line; empty while all is well."""
     retry_in_s: float
     connections: tuple[str, ...]
+    unfinished: int
+    """Utterances that are not finished, with those that wait."""
     waiting: int
     """Utterances that wait for a connection."""
     waiting_s: float
@@ -66,18 +68,12 @@ class Dispatcher:
         connect_early: bool = True,
         rng: random.Random | None = None,
     ) -> None:
-        """Start with nothing to do. ``hold_s`` None is what the provider says is free."""
-        capabilities = provider.capabilities
-        self._provider = provider
+        """Start with nothing to do; for ``hold_s`` and ``connect_early`` see ``configure``."""
         self._audio = audio
         self._results = results
         self._listener = listener
         self._clock = clock
         self._node = node
-        self._hold_s = capabilities.hold_s if hold_s is None else hold_s
-        if not capabilities.finalize:
-            self._hold_s = 0.0
-        self._early = connect_early and capabilities.billing is not base.Billing.SESSION
         self._rng = rng or random.Random()  # noqa: S311  jitter, not secrecy
         self._loop = asyncio.get_running_loop()
         self._standing = Standing()
@@ -91,6 +87,7 @@ class Dispatcher:
         self._late = 0
         self._poisoned = 0
         self._finished = 0
+        self.configure(provider, hold_s=hold_s, connect_early=connect_early)
 
     # --- what the service tells it ---
 
@@ -136,17 +133,30 @@ class Dispatcher:
         else:
             self._enqueue(progress)
 
-    def replace_provider(self, provider: base.Provider, *, hold_s: float | None) -> None:
-        """Use a provider as newly configured, from the next connection on."""
+    @property
+    def busy(self) -> bool:
+        """Whether there are utterances that are not finished."""
+        return bool(self._known)
+
+    def configure(
+        self, provider: base.Provider, *, hold_s: float | None, connect_early: bool
+    ) -> None:
+        """Use a provider as newly configured, from the next connection on.
+
+        ``hold_s`` None is what the provider says is free.
+        """
+        capabilities = provider.capabilities
+        free_s = capabilities.hold_s if hold_s is None else hold_s
         self._provider = provider
-        self._hold_s = provider.capabilities.hold_s if hold_s is None else hold_s
+        self._hold_s = free_s if capabilities.finalize else 0.0
+        self._early = connect_early and capabilities.billing is not base.Billing.SESSION
         self._standing = Standing()
         for link in list(self._links):
             if link.free:
                 link.release()
         self._place()
 
-    async def drain(self, timeout_s: float) -> bool:
+    async def drain(self, timeout_s: float | None) -> bool:
         """Wait until every utterance that has ended is finished; return whether all are."""
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
@@ -177,6 +187,7 @@ class Dispatcher:
             message="" if failure is None else str(failure),
             retry_in_s=round(self._standing.wait_s(self._now()), 1),
             connections=tuple(link.phase.value for link in self._links),
+            unfinished=len(self._known),
             waiting=len(self._waiting),
             waiting_s=round(sum(self._remaining_s(progress) for progress in self._waiting), 1),
             late_results=self._late,
@@ -358,6 +369,8 @@ class Dispatcher:
             progress.ended_s is not None and progress.begun_s - progress.ended_s > LIVE_S
         )
         record = build_record(progress, self._node, self._clock, delayed=delayed)
+        if record is None:
+            self._listener.partial(progress.id, "")  # what was shown of it is withdrawn
         state = UtteranceState.DROPPED if progress.unreadable else UtteranceState.DONE
         self._results.finish(progress.id, state, record)
         self._finished += 1

@@ -37,7 +37,7 @@ class Listener(Protocol):
     """Who wants to know of what is not a result yet. Nothing of it is kept."""
 
     def partial(self, utterance_id: str, text: str) -> None:
-        """Take what is understood so far of an utterance."""
+        """Take what is understood so far of an utterance; an empty text withdraws it."""
 
     def standing(self, provider: str, health: str, message: str) -> None:
         """Take that a provider's standing has changed."""

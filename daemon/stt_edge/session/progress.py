@@ -136,11 +136,11 @@ class Progress:
         provider = self._provider
         assert provider is not None
         words = tuple(
-            Word(word.text, self._first(word.start), self._last(word.end), word.confidence)
+            Word(_storable(word.text), self._first(word.start), self._last(word.end), word.confidence)
             for word in final.words
         )
         fresh = tuple(word for word in words if (word.start + word.end) // 2 >= self.acked)
-        text = final.text.strip()
+        text = _storable(final.text.strip())
         if words and len(fresh) < len(words):
             text = " ".join(word.text for word in fresh)
         start, end = self._range(final, fresh)
@@ -177,3 +177,8 @@ class Progress:
         """Return the end of the audio before ``offset``; across a gap, the end before the gap."""
         at = bisect.bisect_left(self._offsets, offset) - 1
         return self._samples[max(at, 0)] + offset - self._offsets[max(at, 0)]
+
+
+def _storable(text: str) -> str:
+    """Replace lone surrogates: JSON can carry them, UTF-8 cannot."""
+    return text.encode(errors="replace").decode()

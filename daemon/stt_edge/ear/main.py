@@ -1,0 +1,77 @@
+"""The program of the ear: ``python -m stt_edge.ear SETTINGS PIPE COMMANDS``.
+
+SETTINGS is ``EarSettings`` as JSON, PIPE the file descriptor of a pipe to write messages to, and
+COMMANDS that of a socketpair to read commands from. Exit codes: 0 the source has ended or main
+said so, 69 it could not be opened or was lost (a ``Fault`` says why), 1 main is gone.
+
+Nothing heavy is imported before the kernel has been told to end this process with its parent.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from stt_edge.ear.chatter import Chatter
+from stt_edge.ear.commands import Commands
+from stt_edge.ear.sandbox import SandboxError, die_with_parent, forbid_network
+from stt_edge.ear.settings import EarSettings, SourceSettings
+from stt_edge.ear.wire import GateSettings
+from stt_edge.errors import ExitCode
+
+if TYPE_CHECKING:
+    from stt_edge.ear.process import SpeechDetector
+    from stt_edge.ear.sources import Source
+
+
+def main(
+    argv: list[str], make_detector: Callable[[GateSettings], SpeechDetector] | None = None
+) -> int:
+    """Listen as ``argv`` (without the program's name) says; return the exit code."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = EarSettings.from_json(argv[0])
+    pipe, commands = int(argv[1]), Commands(int(argv[2]))
+    if commands.is_closed:  # it died before that could be arranged
+        return ExitCode.FAILED
+
+    from stt_edge.ear.detector import Detector
+    from stt_edge.ear.process import Ear
+
+    with Chatter() as chatter:
+        ear = Ear(
+            make_source(settings.source, chatter),
+            (make_detector or Detector)(settings.gate),
+            pipe,
+            commands,
+            before_opening=lambda: _confine(chatter),
+            chatter=chatter,
+        )
+        try:
+            return ear.run()
+        except BrokenPipeError:
+            return ExitCode.FAILED
+
+
+def make_source(settings: SourceSettings, chatter: Chatter) -> Source:
+    """Return what the settings name: a recording, a command or a device."""
+    if settings.file is not None:
+        from stt_edge.ear.sources import FileSource
+
+        return FileSource(settings, chatter)
+    if settings.command is not None:
+        from stt_edge.ear.sources import CommandSource
+
+        return CommandSource(settings)
+
+    from stt_edge.ear.capture import DeviceSource
+
+    return DeviceSource(settings, chatter)
+
+
+def _confine(chatter: Chatter) -> None:
+    try:
+        forbid_network()
+    except SandboxError as error:
+        chatter.say(f"The ear goes on without its network filter: {error}.")

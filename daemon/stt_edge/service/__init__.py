@@ -1,0 +1,1 @@
+"""The daemon's own work: keeping the ear, talking to systemd and to the command line."""

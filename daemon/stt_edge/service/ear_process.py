@@ -1,0 +1,100 @@
+"""The ear as a process: started, told, killed and reaped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from stt_edge.ear.settings import EarSettings
+from stt_edge.ear.wire import Command, encode_command
+
+EAR_COMMAND: Final = (sys.executable, "-P", "-m", "stt_edge.ear")
+"""Followed by the settings, the pipe's and the command channel's file descriptors."""
+
+_GRACE_S: Final = 2.0
+_NOT_FOR_THE_EAR: Final = frozenset(
+    ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "CREDENTIALS_DIRECTORY")
+)
+
+
+class EarProcess:
+    """One running ear. ``pipe`` and ``errors`` belong to the thread that reads them."""
+
+    def __init__(
+        self,
+        settings: EarSettings,
+        command: Sequence[str] = EAR_COMMAND,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Start it. Raises OSError when there is no such program, or no process to be had.
+
+        Call from a thread that lives as long as the daemon: the ear asks the kernel to be killed
+        together with the *thread* that started it.
+        """
+        self.pipe, pipe_end = os.pipe()
+        self.errors, errors_end = os.pipe()
+        os.set_blocking(self.errors, False)
+        self._commands, commands_end = socket.socketpair()
+        self._commands.setblocking(False)
+        self._lock = threading.Lock()  # a descriptor closed while it is used may be another's
+        try:
+            self._process = subprocess.Popen(
+                [*command, settings.to_json(), str(pipe_end), str(commands_end.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=errors_end,
+                stderr=errors_end,
+                pass_fds=(pipe_end, commands_end.fileno()),
+                start_new_session=True,
+                env={
+                    name: value for name, value in environ.items() if name not in _NOT_FOR_THE_EAR
+                },
+            )
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            os.close(pipe_end)
+            os.close(errors_end)
+            commands_end.close()
+
+    @property
+    def pid(self) -> int:
+        """The ear's process id."""
+        return self._process.pid
+
+    def send(self, command: Command) -> bool:
+        """Send a command; return whether the ear can be reached. Never waits."""
+        try:
+            with self._lock:
+                self._commands.sendall(encode_command(command))
+        except OSError:  # gone, or it has not listened for a very long time
+            return False
+        return True
+
+    def kill(self) -> None:
+        """End it by SIGKILL, if it still runs."""
+        self._process.kill()
+
+    def reap(self) -> str:
+        """Wait for its end, which is made sure of, and return how it ended, for a person."""
+        try:
+            code = self._process.wait(_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()  # its pipe is closed: it is of no use
+            code = self._process.wait()
+        if code >= 0:
+            return f"exit code {code}"
+        return f"signal {-code}, {signal.Signals(-code).name}"
+
+    def close(self) -> None:
+        """Close what leads to it."""
+        os.close(self.pipe)
+        os.close(self.errors)
+        with self._lock:
+            self._commands.close()

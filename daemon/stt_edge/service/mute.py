@@ -1,0 +1,119 @@
+"""Mute: closes the device now, and remembers across restarts that nobody wants to be heard."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from stt_edge.errors import (
+    PermissionDeniedError,
+    SttEdgeError,
+    TemporaryError,
+    UnavailableError,
+)
+
+_NAME: Final = "muted"
+CLOSE_S: Final = 6.0
+"""An ear has 2 s to obey and is then killed; longer than this and it hangs in the kernel."""
+
+
+class MuteSwitch:
+    """A file in the state directory whose presence means muted. It survives a power cut."""
+
+    def __init__(self, state_directory: Path) -> None:
+        """Use a file of the state directory; nothing is read yet."""
+        self._path = state_directory / _NAME
+
+    def is_on(self) -> bool:
+        """Return whether muted. Raises UnavailableError or PermissionDeniedError."""
+        try:
+            self._path.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._failure("read", error) from error
+        return True
+
+    def set(self, *, on: bool) -> None:
+        """Make it last. Raises UnavailableError or PermissionDeniedError."""
+        try:
+            if on:
+                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            else:
+                self._path.unlink(missing_ok=True)
+            _sync(self._path.parent)
+        except OSError as error:
+            raise self._failure("write", error) from error
+
+    def _failure(self, action: str, error: OSError) -> UnavailableError | PermissionDeniedError:
+        message = f"Cannot {action} {self._path}: {error.strerror}."
+        if isinstance(error, PermissionError):
+            return PermissionDeniedError(
+                message, "Run it as the user the service runs as, or root."
+            )
+        return UnavailableError(message, "Make the state directory writable.")
+
+
+class Mutable(Protocol):
+    """What can be muted: the keeper of the ear."""
+
+    @property
+    def muted(self) -> bool:
+        """Whether it is, or is being, muted."""
+
+    async def mute(self) -> None:
+        """Close the device; returns when it is closed."""
+
+    def unmute(self) -> None:
+        """Open the device again."""
+
+
+class MuteCommands:
+    """The commands ``mute`` and ``unmute`` of the control socket."""
+
+    def __init__(self, switch: MuteSwitch, ear: Mutable, *, close_s: float = CLOSE_S) -> None:
+        """Act on an ear and remember it in a switch."""
+        self._switch = switch
+        self._ear = ear
+        self._close_s = close_s
+
+    async def mute(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        """Close the device, also in the middle of an utterance; answers when it is closed.
+
+        Raises TemporaryError when it cannot be closed.
+        """
+        changed = not self._ear.muted
+        closing = asyncio.ensure_future(self._ear.mute())  # before the disk: privacy comes first
+        warning = await self._remember(on=True)
+        try:
+            await asyncio.wait_for(closing, self._close_s)
+        except TimeoutError as error:
+            raise TemporaryError(
+                "The device is not closed yet: its driver hangs.", "Unplug the microphone."
+            ) from error
+        return {"muted": True, "changed": changed, "warning": warning}
+
+    async def unmute(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        """Open the device again."""
+        changed = self._ear.muted
+        self._ear.unmute()
+        warning = await self._remember(on=False)
+        return {"muted": False, "changed": changed, "warning": warning}
+
+    async def _remember(self, *, on: bool) -> str:
+        try:
+            await asyncio.to_thread(self._switch.set, on=on)
+        except SttEdgeError as error:
+            return f"It will not outlast a restart of the service: {error}"
+        return ""
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,170 @@
+"""From the events of an ear to committed records: log, session and store, joined.
+
+The daemon and ``transcribe`` run the same pipeline; what is around it differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from stt_edge.clock import Clock
+from stt_edge.ear import wire
+from stt_edge.message_ids import MessageId
+from stt_edge.model import EndReason, UtteranceEnd, UtteranceState, samples_to_s
+from stt_edge.providers.base import Provider
+from stt_edge.service.intake import (
+    IntakeEvent,
+    LogFailed,
+    LogRecovered,
+    UtteranceEnded,
+    UtteranceGrew,
+    UtteranceOpened,
+)
+from stt_edge.service.results import ResultWriter
+from stt_edge.session.dispatcher import Dispatcher
+from stt_edge.session.ports import Listener
+from stt_edge.store.codec import UtteranceRow
+from stt_edge.store.store import FINISHED, Store
+from stt_edge.store.writer import StoreThread
+from stt_edge.utterance.contents import LogInfo
+from stt_edge.utterance.log import UtteranceLog
+
+_log = logging.getLogger(__name__)
+
+_STORE_S: Final = 2.0
+"""At least this long the store may take to write what is in hand at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """What the configuration says of sessions."""
+
+    hold_s: float | None = None
+    """None is what the provider says is free."""
+    connect_early: bool = True
+
+
+class Pipeline:
+    """The log, the store, and the dispatcher between them."""
+
+    def __init__(
+        self,
+        log: UtteranceLog,
+        store: StoreThread,
+        provider: Provider,
+        listener: Listener,
+        clock: Clock,
+        *,
+        node: str,
+        rules: SessionRules,
+        on_record: Callable[[], None],
+    ) -> None:
+        """Join what is open already; ``recover`` takes up what an earlier run left."""
+        self.log = log
+        self.store = store
+        self.results = ResultWriter(store, log, clock, on_record=on_record)
+        self.dispatcher = Dispatcher(
+            provider,
+            log,
+            self.results,
+            listener,
+            clock,
+            node=node,
+            hold_s=rules.hold_s,
+            connect_early=rules.connect_early,
+        )
+        self.log_trouble = ""
+        """Why the log cannot be written, in one line; empty while it can."""
+
+    async def recover(self, found: list[LogInfo]) -> int:
+        """Take up what an earlier run left unfinished; returns how many utterances that is.
+
+        ``found`` is what the log's own ``recover`` returned.
+        """
+        left = 0
+        for warning in self.log.take_warnings():
+            _log.warning("utterance log: %s: %s", warning.path, warning.message)
+        for info in found:
+            left += await self._recover_audio(info)
+        there = {info.start.id for info in found}
+        for row in await self.store.call(Store.unfinished):
+            if row.id not in there:
+                await self._recover_without_audio(row)
+        if left:
+            _log.info("%d utterances of an earlier run are transcribed now", left)
+        return left
+
+    def take(self, event: IntakeEvent) -> None:
+        """Take an event of the ear, on the loop."""
+        match event:
+            case UtteranceOpened():
+                self.results.opened(event.head)
+                self.dispatcher.opened(event.head)
+            case UtteranceGrew():
+                self.dispatcher.grew(event.id)
+            case UtteranceEnded():
+                self.results.ended(event.id, event.tail)
+                self.dispatcher.ended(event.id, event.tail)
+            case wire.Onset():
+                self.dispatcher.onset()
+            case LogFailed():
+                self.log_trouble = event.message
+                _log.error(
+                    "speech cannot be kept: %s",
+                    event.message,
+                    extra={"message_id": MessageId.SPEECH_LOST},
+                )
+            case LogRecovered():
+                self.log_trouble = ""
+                lost_s = samples_to_s(event.lost_samples)
+                _log.warning("speech can be kept again; %.1f s are lost", lost_s)
+            case _:
+                pass
+
+    async def close(self, drain_s: float, hurry: asyncio.Event) -> bool:
+        """Finish what can be finished in time, then close; returns whether all was finished.
+
+        What is unfinished stays in the log. ``hurry`` cuts the wait short.
+        """
+        impatient = asyncio.create_task(hurry.wait())
+        draining = asyncio.create_task(self.dispatcher.drain(drain_s))
+        await asyncio.wait((draining, impatient), return_when=asyncio.FIRST_COMPLETED)
+        impatient.cancel()
+        draining.cancel()
+        finished = not self.dispatcher.busy
+        await self.dispatcher.aclose()
+        return await self.results.drain(_STORE_S) and finished
+
+    async def _recover_audio(self, info: LogInfo) -> bool:
+        """Take up an utterance whose audio is there; returns whether it is to be transcribed."""
+        head, tail = info.start, info.tail
+        assert tail is not None, "recover() ends every utterance"
+        row = await self.store.call(Store.utterance, head.id)
+        if row is not None and row.state in FINISHED:
+            if row.state is UtteranceState.DONE:
+                self.log.delete(head.id)
+            return False
+        self.results.opened(head)
+        self.results.ended(head.id, tail)
+        parts = [] if row is None else await self.store.call(Store.parts, head.id)
+        acked = head.start if row is None else row.acked_sample
+        self.dispatcher.recovered(head, tail, parts, acked)
+        return True
+
+    async def _recover_without_audio(self, row: UtteranceRow) -> None:
+        """Finish an utterance whose audio is gone (a reboot emptied the tmpfs) with its parts."""
+        parts = await self.store.call(Store.parts, row.id)
+        if not parts:
+            _log.warning("the audio of utterance %s is gone; nothing of it was transcribed", row.id)
+            self.results.finish(row.id, UtteranceState.DROPPED, None)
+            return
+        acked, start = row.acked_sample, row.start.start
+        tail = row.end or UtteranceEnd(acked, EndReason.CRASH, acked, acked - start)
+        if acked < tail.end:
+            tail = replace(tail, reason=EndReason.CRASH)
+        self.results.ended(row.id, tail)
+        self.dispatcher.recovered(row.start, tail, parts, tail.end)

@@ -1,0 +1,93 @@
+"""What a sink is, and the two ways in which it can say no.
+
+SttEdgeError
+└── SinkError
+    ├── SinkUnavailableError    try again later; the record waits in the store
+    └── SinkRefusedError        this record will never be taken; others may
+"""
+
+from __future__ import annotations
+
+import typing
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from stt_edge.errors import ExitCode, SttEdgeError
+from stt_edge.model import Record
+
+
+class SinkError(SttEdgeError):
+    """A sink did not take a record."""
+
+
+class SinkUnavailableError(SinkError):
+    """The sink takes nothing at the moment: its disk is full, its broker is gone."""
+
+    exit_code = ExitCode.TEMPORARY
+
+
+class SinkRefusedError(SinkError):
+    """The sink will never take this record, whatever the number of attempts."""
+
+
+class LiveHooks:
+    """What a sink may care to know beside records; it overrides what it has a use for."""
+
+    def partial(self, utterance_id: str, text: str) -> None:
+        """Take what is understood so far; an empty text withdraws it. Returns at once."""
+
+    def speech(self, open: bool) -> None:  # noqa: A002  the word of the domain
+        """Take that somebody has begun (or ceased) to speak. Returns at once."""
+
+    def reopen(self) -> None:
+        """Let go of files that may have been moved away (a rotation). Returns at once."""
+
+
+class Sink(LiveHooks, ABC):
+    """Takes records one at a time.
+
+    ``open`` and ``write`` raise SinkUnavailableError; ``open`` is called again after that, so it
+    starts from nothing every time. A record may come twice after a crash, under the same id.
+    """
+
+    name: ClassVar[str]
+    """As in the configuration; the cursor is stored under it."""
+    resumes: ClassVar[bool] = True
+    """Whether a restart goes on after the last record taken; False is 'always start at now'."""
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make ready for records. Raises SinkUnavailableError."""
+
+    @abstractmethod
+    async def write(self, record: Record) -> None:
+        """Take a record; it is safe there on return.
+
+        Raises SinkUnavailableError or SinkRefusedError.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything; never raises, may be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkContext:
+    """What sinks need to know of the program they run in."""
+
+    logs_directory: Path
+    """Where logs go that have no path of their own."""
+    stdout: int = 1
+    """File descriptor of standard output."""
+
+
+class SinkModule(typing.Protocol):
+    """What the registry expects of a sink's module."""
+
+    Options: type[Any]
+    """A dataclass of options; fields are declared with ``stt_edge.config.schema.option``."""
+
+    def build(self, options: Any, context: SinkContext) -> Sink:
+        """Return the sink, not open yet. Raises UnavailableError when a package is missing."""

@@ -1,0 +1,45 @@
+"""The sinks there are. A sink's module is imported when the sink is used, not before."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import typing
+from typing import Any, Final
+
+from stt_edge.errors import UnavailableError
+from stt_edge.sinks.base import Sink, SinkContext, SinkModule
+
+_MODULES: Final = {
+    "journal": "stt_edge.sinks.journal",
+    "jsonl": "stt_edge.sinks.jsonl",
+    "stdout": "stt_edge.sinks.stdout",
+}
+
+
+def names() -> list[str]:
+    """Return the names a configuration may use, in alphabetical order."""
+    return sorted(_MODULES)
+
+
+def options(name: str) -> type[Any] | None:
+    """Return the dataclass of a sink's options, or None when there is no such sink."""
+    return _module(name).Options if name in _MODULES else None
+
+
+def build(name: str, options: Any, context: SinkContext) -> Sink:
+    """Return a sink, not open yet.
+
+    ``options`` is an instance of ``options(name)``, or None for its defaults. Raises
+    UnavailableError when there is no such sink, or when a package it needs is not installed.
+    """
+    if name not in _MODULES:
+        near = difflib.get_close_matches(name, _MODULES, n=1)
+        guess = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(names())}."
+        raise UnavailableError(f"There is no sink named {name!r}.", guess)
+    module = _module(name)
+    return module.build(module.Options() if options is None else options, context)
+
+
+def _module(name: str) -> SinkModule:
+    return typing.cast("SinkModule", importlib.import_module(_MODULES[name]))
