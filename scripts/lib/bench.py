@@ -25,7 +25,7 @@ from scripts.lib.process_cost import Cost
 from scripts.lib.report import as_markdown
 from tests.pulse import SINK, PulseMicrophone
 
-_SENTENCE: Final = "go forward ten meters"
+_SENTENCE: Final = "hello this is a test of the system"
 _PAUSE_S: Final = 3.0
 _SETTLE_S: Final = 5.0
 _AFTER_S: Final = 300.0

@@ -70,15 +70,15 @@ class Container:
             stderr=subprocess.DEVNULL,
         )
 
-    def journal(self, *matches: str) -> list[dict[str, Any]]:
-        """Return the journal entries that match, oldest first."""
+    def journal(self, *matches: str, since_us: int = 0) -> list[dict[str, Any]]:
+        """Return the journal entries that match, from ``now_us`` of then on, oldest first."""
         lines = self.run("journalctl", "--no-pager", "-o", "json", *matches).splitlines()
-        return [json.loads(line) for line in lines]
+        entries = [json.loads(line) for line in lines]
+        return [entry for entry in entries if int(entry["__REALTIME_TIMESTAMP"]) >= since_us]
 
-    def cursor(self) -> str:
-        """Return the place the journal has come to, for ``--after-cursor=``."""
-        last = self.run("journalctl", "--no-pager", "-n", "1", "-o", "json")
-        return str(json.loads(last)["__CURSOR"])
+    def now_us(self) -> int:
+        """Return the time as the journal counts it."""
+        return time.time_ns() // 1000
 
     def show(self, unit: str, name: str) -> str:
         """Return a property of a unit."""

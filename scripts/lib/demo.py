@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any, Final
 from scripts.lib.daemon_process import Daemon, DaemonError
 from tests.pulse import SINK, PulseMicrophone
 
-SENTENCE: Final = "go forward ten meters"
+SENTENCE: Final = "hello this is a test of the system"
 _WAIT_S: Final = 60.0
 _HEAR_S: Final = 30.0
 
@@ -31,6 +32,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("sentence", nargs="?", default=SENTENCE, help="what to say, in English")
     arguments = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="stt-edge-demo-"))
     try:
         _demonstrate(arguments.sentence, folder)

@@ -18,7 +18,7 @@ DEVICE_LOST: Final = "MESSAGE_ID=7d34b35882d54097869cccf6a8271b62"
 DEVICE_BACK: Final = "MESSAGE_ID=89213907bf064759bc1ebc58dc2e3ba5"
 CONFIG_REJECTED: Final = "MESSAGE_ID=e68e97d6511f452db10c9fef6233d167"
 
-SHORT: Final = "go forward ten meters"
+SHORT: Final = "hello this is a test of the system"
 LONG: Final = (
     "the boy walked down the long road to the old house and the girl came with him because she "
     "wanted to see the river and the green hills and all the people who lived in the little town "

@@ -78,14 +78,17 @@ with Chatter() as chatter:
 
 
 def test_what_looking_for_devices_printed_can_be_dropped() -> None:
-    assert run(
-        """
+    assert (
+        run(
+            """
 with Chatter() as chatter:
     os.write(2, b"Unknown PCM\\n")
     chatter.discard()
     chatter.pass_on(S)
 """
-    ) == ""
+        )
+        == ""
+    )
 
 
 def test_afterwards_standard_error_is_as_it_was_and_a_traceback_is_seen() -> None:

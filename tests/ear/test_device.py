@@ -59,6 +59,7 @@ def test_auto_without_anything_at_all_asks_for_a_microphone() -> None:
 def test_a_card_is_found_by_what_does_not_change(wanted: str) -> None:
     target = chooser(HDMI, LOOPBACK, YETI).choose(wanted)
     assert target.pcm == "plughw:CARD=Yeti,DEV=0"
+    assert target.description == "Yeti (Blue Yeti, USB 1-1.4)"
     assert target.warning is None
 
 

@@ -102,7 +102,7 @@ def _without_command(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="stt-edge",
         usage="stt-edge [-h] [--version] COMMAND ...",
-        description="A voice-capture daemon: hears, gates, transcribes, and loses nothing.",
+        description="A voice-capture daemon: hears, gates, transcribes, and keeps what was said.",
         epilog=f"commands:\n{listing}\n\n'stt-edge COMMAND --help' tells more about one of them.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -11,6 +11,7 @@ import os
 from ctypes import POINTER, byref, c_char_p, c_int, c_uint, c_void_p
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 from stt_edge.errors import DeviceError, FaultKind
@@ -143,6 +144,25 @@ def defined_names() -> list[str]:
             names.append(text.value.decode(errors="replace"))
         at = library.snd_config_iterator_next(at)
     return [name for name in names if name not in _NO_SOURCES]
+
+
+def converts_rates_well() -> bool:
+    """Return whether the plug layer has more than linear interpolation to convert rates with.
+
+    Without the package libasound2-plugins it folds what lies above 8 kHz into speech, unweakened.
+    """
+    return any(
+        (folder / "libasound_module_rate_speexrate.so").exists() for folder in _plugin_folders()
+    )
+
+
+def _plugin_folders() -> list[Path]:
+    if given := os.environ.get("ALSA_PLUGIN_DIR"):
+        return [Path(given)]
+    _library()
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    loaded = {line.split(maxsplit=5)[5] for line in maps if "/libasound.so" in line}
+    return [Path(path).parent / "alsa-lib" for path in loaded]
 
 
 @cache

@@ -133,23 +133,24 @@ class DeviceSource:
     def _open(self, target: Target) -> None:
         portaudio = _portaudio()
         self._lost = portaudio.PortAudioError
-        self.channels = self._count_channels(target)
+        formats = alsa.probe(target.raw_pcm) if target.card else None
+        self.channels = self._count_channels(target, formats)
+        if formats is not None and SAMPLE_RATE not in formats.rates:
+            self._prefer_own_conversion(formats)
         try:
-            stream = self._open_at(portaudio, target, SAMPLE_RATE)
+            self._stream = self._open_at(portaudio, target)
         except self._lost as error:
-            stream = self._convert(portaudio, target, error)
-        self._stream = stream
+            self._stream = self._open_as_it_is(portaudio, target, error)
         try:
-            stream.start()
+            self._stream.start()
         except self._lost as error:
             raise _gone(self.description) from error
 
-    def _count_channels(self, target: Target) -> int:
-        """Return with how many channels to open. Raises AlsaError, and DeviceError FORMAT."""
+    def _count_channels(self, target: Target, formats: alsa.Formats | None) -> int:
+        """Return with how many channels to open. Raises DeviceError of kind FORMAT."""
         wanted = self._settings.channel
-        if target.card is None:  # a sound server, say, which mixes by itself
+        if formats is None:  # a sound server, say, which mixes by itself
             return 1 if wanted == MIX else int(wanted) + 1
-        formats = alsa.probe(target.raw_pcm)
         count = needed(wanted, formats.channels_min, formats.channels_max)
         if count is None:
             raise DeviceError(
@@ -159,26 +160,47 @@ class DeviceSource:
             )
         return count
 
-    def _convert(self, portaudio: Any, target: Target, why: Exception) -> AlsaStream:
-        """Open at a rate of the device's own; the plug layer could not give 16 kHz."""
-        formats = alsa.probe(target.raw_pcm if target.card else target.pcm)
-        rates = [rate for rate in formats.rates if rate > SAMPLE_RATE]
-        rate = _CONVERTED_FROM if _CONVERTED_FROM in rates else min(rates, default=0)
-        if not rate or SAMPLE_RATE in formats.rates:
-            raise _unusable(target, formats, why) from why
-        self._resampler = Resampler(rate)
-        self.rate = rate
+    def _prefer_own_conversion(self, formats: alsa.Formats) -> None:
+        """Convert the rate ourselves where the plug layer would do it badly, if we can."""
+        if alsa.converts_rates_well():
+            return
         try:
-            stream = self._open_at(portaudio, target, rate)
+            self._convert_from(formats)
+        except DeviceError:
+            self._chatter.say(
+                f"{self.description} has no 16 kHz, and ALSA converts its rate badly here: install "
+                "libasound2-plugins, or pip install 'stt-edge[resample]'."
+            )
+
+    def _open_as_it_is(self, portaudio: Any, target: Target, why: Exception) -> AlsaStream:
+        """Open with a rate and channels of the device's own: it does not give what was asked."""
+        formats = alsa.probe(target.raw_pcm if target.card else target.pcm)
+        asked = (self.rate, self.channels)
+        self.channels = max(self._count_channels(target, formats), formats.channels_min)
+        if SAMPLE_RATE not in formats.rates and self._resampler is None:
+            self._convert_from(formats)
+        if asked == (self.rate, self.channels):
+            raise _unusable(target, formats, why) from why
+        try:
+            return self._open_at(portaudio, target)
         except self._lost as error:
             raise _unusable(target, formats, error) from error
-        self._chatter.say(f"{target.description} has no 16 kHz; its {rate} Hz are converted.")
-        return stream
 
-    def _open_at(self, portaudio: Any, target: Target, rate: int) -> AlsaStream:
+    def _convert_from(self, formats: alsa.Formats) -> None:
+        """Convert from a rate of the device's own, if it has one that is high enough.
+
+        Raises DeviceError when soxr is not installed.
+        """
+        rates = [rate for rate in formats.rates if rate > SAMPLE_RATE]
+        if rates:
+            rate = _CONVERTED_FROM if _CONVERTED_FROM in rates else min(rates)
+            self._resampler = Resampler(rate)
+            self.rate = rate
+
+    def _open_at(self, portaudio: Any, target: Target) -> AlsaStream:
         stream: AlsaStream = portaudio.AlsaStream(
             target.pcm,
-            rate=rate,
+            rate=self.rate,
             channels=self.channels,
             block_frames=self._block_frames,
             latency_s=self._settings.latency_ms / 1000,

@@ -70,7 +70,7 @@ class Chooser:
             return self._by_path(wanted)
         matching = [card for card in self._cards if _is_called(card, wanted)]
         if len(matching) == 1:
-            return _on_card(matching[0])
+            return _on_card(matching[0], label=self._label(matching[0]))
         if found := _HARDWARE.fullmatch(wanted):
             return self._hardware(wanted, found["card"], found["device"])
         if ":" in wanted or wanted in self._defined_names():
@@ -165,6 +165,8 @@ class Chooser:
 
     def _label(self, card: Card) -> str:
         name = card.product or self._card_name(card.number)
+        if name == card.id:
+            name = None
         return Card(card.number, card.id, card.captures, card.usb_path, name).label
 
     def _listed_cards(self) -> str:

@@ -1,4 +1,4 @@
-"""What the gate knows of the noise around it, and how loud an utterance is at its quieter moments."""
+"""What the gate knows of loudness: the noise around it, and how an utterance's own levels lie."""
 
 from __future__ import annotations
 
@@ -9,48 +9,57 @@ from stt_edge.ear.levels import SILENCE_DB
 from stt_edge.model import SAMPLE_RATE
 
 MARGIN_DB: Final = 3.0
-"""A frame has to be this much louder than the floor to be worth a question."""
+"""A level stands out from another when it is this much louder."""
 
 _LOWEST_DB: Final = -90.0
-_FALL_SAMPLES: Final = 0.3 * SAMPLE_RATE
-_RISE_SAMPLES: Final = 3.0 * SAMPLE_RATE
-_ESCF=lambda n:1
-_ESC_MAX=16.0
-_BAR_SAMPLES = 1.0 * SAMPLE_RATE
+_FALL_S: Final = 0.3
+_RISE_S: Final = 3.0
+_SINK_S: Final = 1.0
+_SINK_STEP_S: Final = 0.25
+_SINK_MAX_S: Final = 8.0
 
 
 class NoiseFloor:
     """The level of what is no speech, and the bar over which a sound is worth a question.
 
     The floor falls within 0.3 s and rises within 3 s. The bar is the floor, raised at once by what
-    the second stage rejects; it sinks back to the floor when what was rejected is over.
+    the second stage finds to be clearly no speech; it sinks back within a second, and within up to
+    8 s when it had to be raised again and again.
     """
 
     def __init__(self) -> None:
         """Begin so low that everything is above it."""
         self.db = _LOWEST_DB
-        self.bar_db = _LOWEST_DB
-        self.n = 0
+        self._bar_db = _LOWEST_DB
+        self._rejections = 0
 
     def follow(self, level_db: float, samples: int) -> None:
         """Take in the level of ``samples`` samples that are no speech."""
-        constant = _FALL_SAMPLES if level_db < self.db else _RISE_SAMPLES
-        self.db += _share(samples, constant) * (max(level_db, _LOWEST_DB) - self.db)
-        if level_db < self.bar_db:
-            self.bar_db += _share(samples, _BAR_SAMPLES * _ESCF(self.n)) * (level_db - self.bar_db)
-        self.bar_db = max(self.bar_db, self.db)
+        seconds = samples / SAMPLE_RATE
+        level_db = max(level_db, _LOWEST_DB)
+        constant_s = _FALL_S if level_db < self.db else _RISE_S
+        self.db += (level_db - self.db) * (1.0 - math.exp(-seconds / constant_s))
+        if level_db < self._bar_db:
+            constant_s = min(_SINK_MAX_S, _SINK_S + _SINK_STEP_S * self._rejections)
+            self._bar_db += (level_db - self._bar_db) * (1.0 - math.exp(-seconds / constant_s))
+        self._bar_db = max(self._bar_db, self.db)
 
     def reject(self, level_db: float) -> None:
         """Raise the bar to the level of noise that was taken for speech."""
-        self.bar_db = max(self.bar_db, level_db)
+        self._bar_db = max(self._bar_db, level_db)
+        self._rejections += 1
 
-    def audible(self, level_db: float) -> bool:
+    def forgive(self) -> None:
+        """Forget how often the bar had to be raised."""
+        self._rejections = 0
+
+    def is_audible(self, level_db: float) -> bool:
         """Return whether a level stands out from the floor."""
         return level_db >= self.db + MARGIN_DB
 
     def stands_out(self, level_db: float) -> bool:
-        """Return whether a level stands out from everything rejected of late."""
-        return level_db >= self.bar_db + MARGIN_DB
+        """Return whether a level stands out from everything rejected of late as well."""
+        return level_db >= self._bar_db + MARGIN_DB
 
 
 class LevelHistogram:
@@ -63,20 +72,15 @@ class LevelHistogram:
 
     def add(self, level_db: float) -> None:
         """Count a level in decibels relative to full scale."""
-        index = min(len(self._counts) - 1, max(0, round(-level_db)))
-        self._counts[index] += 1
+        self._counts[min(len(self._counts) - 1, max(0, round(-level_db)))] += 1
         self._total += 1
 
     def percentile_db(self, percent: float) -> float:
         """Return the level that ``percent`` of a hundred of those counted lie at or below."""
-        wanted = self._total * percent / 100
+        wanted = max(1.0, self._total * percent / 100)
         below = 0
         for index in range(len(self._counts) - 1, -1, -1):
             below += self._counts[index]
-            if below and below >= wanted:
+            if below >= wanted:
                 return float(-index)
         return SILENCE_DB
-
-
-def _share(samples: int, constant: float) -> float:
-    return 1.0 - math.exp(-samples / constant)

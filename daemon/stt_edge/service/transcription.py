@@ -56,7 +56,6 @@ class Transcription:
         self._give_up_s = give_up_s
         self._progress = progress
         self._clock = SystemClock()
-        self._losses = Losses()
         self._limiter = LineLimiter()
         self._seq = 0
 
@@ -149,7 +148,7 @@ class Transcription:
                 process,
                 self._pipeline.log,
                 clock=self._clock,
-                losses=self._losses,
+                losses=Losses(),  # nothing was said between two recordings
                 limiter=self._limiter,
                 emit=emit,
             )

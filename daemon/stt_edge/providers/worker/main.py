@@ -65,7 +65,10 @@ class Server:
         self._use: int | None = None
         self._in_utterance = False
         self._fed_samples = 0
+        self._fresh = False
+        """There is audio that no partial has been asked about."""
         self._unanswered = False
+        """There is audio that main has heard nothing about."""
         self._answered_s = 0.0
         self._said = ""
 
@@ -94,8 +97,7 @@ class Server:
         """Yield what has come, all of it at a time; nothing, when an answer is overdue."""
         decoder = FrameDecoder()
         while True:
-            wait_s = _HEARD_S if self._unanswered else None
-            if not select.select([self._source], [], [], wait_s)[0]:
+            if not select.select([self._source], [], [], self._patience_s())[0]:
                 yield []
                 continue
             data = os.read(self._source, _READ_BYTES)
@@ -103,6 +105,12 @@ class Server:
                 return
             if frames := decoder.feed(data):
                 yield frames
+
+    def _patience_s(self) -> float | None:
+        if not self._unanswered:
+            return None
+        due_s = self._answered_s + (_PARTIAL_S if self._fresh else _HEARD_S)
+        return max(0.0, due_s - time.monotonic())
 
     def _serve(self, engine: Engine, frames: list[Frame]) -> None:
         for frame in _from_last_close(frames):
@@ -115,7 +123,7 @@ class Server:
                 case FrameKind.BINARY:
                     engine.feed(frame.payload)
                     self._fed_samples += len(frame.payload) // 2
-                    self._unanswered = True
+                    self._fresh = self._unanswered = True
                 case FrameKind.TEXT:
                     self._obey(engine, json.loads(frame.payload)["do"])
         if self._unanswered:
@@ -147,7 +155,8 @@ class Server:
         since_s = time.monotonic() - self._answered_s
         if since_s < _PARTIAL_S:
             return
-        heard = engine.partial()
+        heard = engine.partial() if self._fresh else None
+        self._fresh = False
         if heard is not None and heard.text != self._said:
             self._say_heard("partial", heard)
             self._said = heard.text
@@ -187,6 +196,7 @@ def _die_with_parent() -> None:
 
 def _give_way() -> None:
     """Let hearing go before understanding: in time, and when memory runs out."""
-    os.nice(_NICE)
+    with contextlib.suppress(PermissionError):  # a unit may filter it (SystemCallFilter=~@resources)
+        os.nice(_NICE)
     with contextlib.suppress(OSError):  # a container may not show it; then nothing is lost
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")

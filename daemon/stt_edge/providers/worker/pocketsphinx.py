@@ -124,7 +124,7 @@ class PocketsphinxEngine:
     def _end_piece(self) -> None:
         self._decoder.end_utt()
         self._decoding = False
-        self._words += self._heard(final=True)
+        self._words += self._accepted(self._heard(final=True))
         self._piece_start += self._fed_bytes // SAMPLE_BYTES
         self._fed_bytes = 0
 
@@ -152,6 +152,17 @@ class PocketsphinxEngine:
         pocketsphinx falls back to live normalisation for good once audio has come in pieces.
         """
         self._decoder.reinit_feat()
+
+    def _accepted(self, words: list[HeardWord]) -> list[HeardWord]:
+        """Return the words, or none if a grammar is used and they are no whole sentence of it.
+
+        The decoder returns what fits best so far where it has not come to the end of a sentence.
+        """
+        if self._free or self._decoder.get_fsg(self._search).accept(
+            " ".join(word.text for word in words)
+        ):
+            return words
+        return []
 
     def _heard(self, *, final: bool) -> list[HeardWord]:
         words: list[HeardWord] = []
