@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,12 +17,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.lib import process_cost
+from scripts.lib import gate_quality, process_cost
 from scripts.lib.daemon_process import Daemon, DaemonError
 from scripts.lib.delays import measure_delays
+from scripts.lib.figures import spread
 from scripts.lib.process_cost import Cost
 from scripts.lib.report import as_markdown
+from scripts.lib.second_stage import measure_second_stage
 from tests.pulse import SINK, PulseMicrophone
+from tests.shared_data import DATA
 
 _SENTENCE: Final = "hello this is a test of the system"
 _PAUSE_S: Final = 3.0
@@ -58,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--utterances", type=int, default=12, help="how many sentences are spoken")
     parser.add_argument("--device", help="an ALSA device in place of the null sink; silence only")
     parser.add_argument("--long", action="store_true", help="also wait 5 minutes after the speech")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=DATA,
+        metavar="DIR",
+        help="recordings with a manifest.jsonl, for the gate",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to a file too")
     return parser
 
@@ -83,7 +92,20 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if microphone:
             _progress("onset and end against known positions")
             results["delays"] = measure_delays(environment, microphone, folder)
+    results |= _gate(arguments.data)
     return results
+
+
+def _gate(data: Path) -> dict[str, Any]:
+    """Measure the gate over recordings, where there are any."""
+    manifest = data / "manifest.jsonl"
+    if not manifest.is_file():
+        _progress(f"the gate: left out, because there is no {manifest}")
+        return {}
+    _progress("the gate over recordings, and its second stage")
+    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    quality = gate_quality.summary(gate_quality.measure(data, rows, 0, 0.0))
+    return {"gate": quality, "second_stage": measure_second_stage(data, rows)}
 
 
 @contextmanager
@@ -123,9 +145,9 @@ def _starts(environment: dict[str, str], device: str) -> dict[str, Any]:
             stop_ms.append(daemon.stop() * 1000)
     return {
         "starts": _STARTS,
-        "ready_ms": _spread(ready_ms),
-        "hearing_ms": _spread(hearing_ms),
-        "stop_ms": _spread(stop_ms),
+        "ready_ms": spread(ready_ms),
+        "hearing_ms": spread(hearing_ms),
+        "stop_ms": spread(stop_ms),
     }
 
 
@@ -211,8 +233,8 @@ def _speech(daemon: Daemon, microphone: PulseMicrophone, speech: Path) -> dict[s
         "word_for_word": sum(record["text"] == _SENTENCE for record in records),
         "speech_s": round(sum(record["speech_ms"] for record in records) / 1000, 1),
         "lost_ms": sum(record["lost_ms"] for record in records),
-        "latency_ms": _spread([record["latency_ms"] for record in records]),
-        "after_hangover_and_block_ms": _spread(
+        "latency_ms": spread([record["latency_ms"] for record in records]),
+        "after_hangover_and_block_ms": spread(
             [record["latency_ms"] - _HANGOVER_MS - _BLOCK_MS for record in records]
         ),
         "cost": asdict(cost),
@@ -224,14 +246,6 @@ def _pss(daemon: Daemon) -> dict[str, Any]:
     pids = process_cost.descendants(daemon.pid)
     by_process = {process_cost.name_of(pid): process_cost.pss_mib(pid) for pid in pids}
     return {"pss_mib": round(sum(by_process.values()), 1), "by_process": by_process}
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 1),
-        "least": round(min(values), 1),
-        "most": round(max(values), 1),
-    }
 
 
 def _progress(what: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import select
-import statistics
 import time
 import wave
 from array import array
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scripts.lib.figures import spread
 from tests.pulse import SINK, PulseMicrophone
 
 from stt_edge.ear.settings import EarSettings, SourceSettings
@@ -79,7 +79,7 @@ def measure_delays(
     return {
         "utterances": len(rows),
         "first_block_ms": opened.first_block_ms,
-        **{name: _spread([row[name] for row in rows]) for name in names},
+        **{name: spread([row[name] for row in rows]) for name in names},
     }
 
 
@@ -164,12 +164,4 @@ def _row(heard: Heard, sentence: Sentence) -> dict[str, float]:
         "audio_before_onset_ms": (onset - heard.start.sample) * NS_PER_SAMPLE / 1e6,
         "end_delay_ms": (heard.end_arrived_ns - at_ns(end)) / 1e6,
         "speech_end_error_ms": (heard.end.speech_end - end) * NS_PER_SAMPLE / 1e6,
-    }
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 1),
-        "least": round(min(values), 1),
-        "most": round(max(values), 1),
     }

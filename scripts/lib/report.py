@@ -16,7 +16,8 @@ def as_markdown(results: dict[str, Any]) -> str:
         ("Silence", _silence(results["silence"])),
         ("Speech", _speech(results.get("speech"))),
         ("Delays", _delays(results.get("delays"))),
-        ("Second stage", _second_stage(results.get("second_stage"))),
+        ("The gate over recordings", _plain(results.get("gate"))),
+        ("The second stage, over recordings without speech", _plain(results.get("second_stage"))),
         ("Five minutes after the speech", _after(results.get("after"))),
     ):
         table = list(rows)
@@ -108,12 +109,13 @@ def _delays(delays: dict[str, Any] | None) -> Iterator[tuple[Any, ...]]:
     yield "opening the device to its first block", delays["first_block_ms"], "", ""
 
 
-def _second_stage(stage: dict[str, Any] | None) -> Iterator[tuple[Any, ...]]:
-    if stage is None:
+def _plain(figures: dict[str, Any] | None) -> Iterator[tuple[Any, ...]]:
+    if figures is None:
         return
     yield "what", "value"
-    for name, value in stage.items():
-        yield name.replace("_", " "), value
+    for name, value in figures.items():
+        shown = ", ".join([str(len(value)), *value]) if isinstance(value, list) else value
+        yield name.replace("_", " "), shown
 
 
 def _after(after: dict[str, Any] | None) -> Iterator[tuple[Any, ...]]:

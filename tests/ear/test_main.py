@@ -58,7 +58,7 @@ def test_a_fast_recording_waits_for_a_main_that_does_not_read(tmp_path: Path) ->
 
 
 def test_a_main_that_reads_nothing_for_a_while_misses_nothing(tmp_path: Path) -> None:
-    pcm = QUIET * 5 + speech(30) + QUIET * 20
+    pcm = QUIET * 5 + speech(15) + QUIET * 8
     path = write_wav(tmp_path / "a.wav", pcm)
     with RunningEar(SourceSettings(file=str(path), pace="realtime")) as ear:
         ear.wait_for(Audio)
@@ -115,7 +115,7 @@ def test_it_filters_its_own_system_calls() -> None:
 
 
 def test_an_interrupt_from_the_terminal_is_not_for_it(tmp_path: Path) -> None:
-    path = write_wav(tmp_path / "a.wav", QUIET * 20)
+    path = write_wav(tmp_path / "a.wav", QUIET * 10)
     with RunningEar(SourceSettings(file=str(path))) as ear:
         ear.wait_for(Opened)
         ear.process.send_signal(signal.SIGINT)

@@ -74,6 +74,8 @@ class Script:
     audio: bytearray = field(default_factory=bytearray)
     """All that was heard, zeros where samples are missing."""
     fails: Exception | None = None
+    held_back: list[Piece] = field(default_factory=list)
+    """What the timeline still holds at the end."""
     _missing: list[Piece] = field(default_factory=list)
 
     def prepare(self) -> None:
@@ -113,7 +115,7 @@ class Script:
         return [*missing, pcm]
 
     def rest(self) -> list[Piece]:
-        return []
+        return self.held_back
 
     def mono_ns(self, sample: int) -> int:
         return START_NS + sample * 62_500
@@ -296,6 +298,12 @@ def test_the_end_of_the_source_ends_the_utterance(main: Main) -> None:
     end = main.of(SpeechEnd)[0]
     assert isinstance(end, SpeechEnd)
     assert (end.sample, end.reason) == (5 * BLOCK, EndReason.END_OF_FILE)
+
+
+def test_what_was_held_back_is_handed_over_at_the_end(main: Main) -> None:
+    main.run(Script([loud] * 5, held_back=[loud(5 * BLOCK)]))
+    assert main.messages[-1] == Finished(6 * BLOCK)
+    assert main.audio()[-2 * BLOCK :] == loud(5 * BLOCK)
 
 
 def test_a_source_that_cannot_be_opened_is_one_fault_and_exit_69(main: Main) -> None:

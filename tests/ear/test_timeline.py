@@ -35,6 +35,7 @@ class Reader:
     _end: int = 0
     _read: int = 0
     _offset: int = 0
+    _began_ns: int | None = None
 
     def __post_init__(self) -> None:
         self._started_ns = self.now_ns
@@ -47,7 +48,7 @@ class Reader:
     def read(self, blocks: int = 1, delay_ns: int = 0) -> None:
         """Read so many blocks; each time something else delays the return a little."""
         for _ in range(blocks):
-            began_ns = self.now_ns
+            began_ns, self._began_ns = self._began_ns or self.now_ns, None
             if self.buffer and self.captured(self.now_ns) - self._read > self.buffer:
                 now = self.captured(self.now_ns)
                 self._offset = self._read = now  # an overrun: the device starts afresh
@@ -64,7 +65,8 @@ class Reader:
             self.read(delay_ns=delay_ns)
 
     def stop(self, seconds: float) -> None:
-        """Be stopped: the device goes on, nobody reads."""
+        """Be stopped within a read: the device goes on, nobody listens."""
+        self._began_ns = self.now_ns
         self.now_ns += round(seconds * S)
 
     def _ready_ns(self, position: int) -> int:
@@ -118,6 +120,15 @@ def test_what_an_overrun_loses_is_counted_and_put_where_it_is_missing(
     assert reader.heard[before][0] == pytest.approx(reader.heard[before][1], abs=drift)
 
 
+def test_an_overrun_right_after_the_start_is_counted_as_exactly() -> None:
+    reader = Reader(period=3200)
+    reader.run(0.9)
+    reader.stop(3)
+    reader.run(5)
+    lost = reader.heard[-1][1] - (len(reader.heard) - 1) * BLOCK
+    assert reader.gaps == [pytest.approx(lost, abs=32)]
+
+
 def test_an_overrun_is_told_within_half_a_second_of_hearing_again() -> None:
     reader = Reader()
     reader.run(60)
@@ -158,6 +169,18 @@ def test_small_losses_are_found_within_seconds() -> None:
         reader._started_ns += 150 * MS  # 150 ms lost in the hardware, without an overrun
         reader.run(15)
     assert [round(gap / 16) for gap in reader.gaps] == [150, 150, 150]
+
+
+def test_a_sound_server_that_changes_its_latency_loses_nothing_by_it() -> None:
+    reader = Reader(timeline=Captured(finds_small_gaps=False))
+    reader.run(60)
+    reader._started_ns += 150 * MS
+    reader.run(15)
+    assert reader.gaps == []
+    reader.stop(3)
+    reader.run(10)
+    assert len(reader.gaps) == 1
+    assert reader.gaps[0] > 2 * 16_000
 
 
 def test_losses_are_found_while_the_crystal_drifts_for_days() -> None:

@@ -281,7 +281,7 @@ class FakeTransport:
         self._server.happened("final", self.number, utterance)
 
     def _new_words(self, utterance: Utterance) -> list[tuple[str, int, int, float]]:
-        """The words not yet said in a final that are over; a short utterance has one all the same."""
+        """The words no final has said that are over; a short utterance has one all the same."""
         length = ms_to_samples(self.behaviour.word_ms)
         count = max(utterance.samples // length, 1 if utterance.samples else 0)
         texts = _texts(self.behaviour.text, utterance.number)
@@ -303,9 +303,7 @@ class FakeTransport:
         limit = self.behaviour.stuck_at
         return limit is not None and self.utterance is not None and self.utterance.samples >= limit
 
-    def _later(
-        self, delay_s: float, answer: Callable[[], None], *, confirms: bool = False
-    ) -> None:
+    def _later(self, delay_s: float, answer: Callable[[], None], *, confirms: bool = False) -> None:
         if confirms and self.behaviour.never_confirms:
             return
 

@@ -43,9 +43,7 @@ def build(name: str, options: Options) -> Provider:
     )
     recorder = Recorder(Path(options.directory))
     server = FakeServer(behaviour, watch=recorder, number=recorder.next_number)
-    return server.provider(
-        name, finalize=options.finalize, max_connections=options.max_connections
-    )
+    return server.provider(name, finalize=options.finalize, max_connections=options.max_connections)
 
 
 class Recorder:

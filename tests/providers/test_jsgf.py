@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ public <stop> = stop;
 def test_a_grammar_tells_its_name_its_words_and_its_public_rules() -> None:
     grammar = jsgf.parse(GRAMMAR)
     assert grammar.name == "home"
-    assert grammar.words == {*"please turn on off lamp the my own stop".split()}
+    assert grammar.words == {"please", "turn", "on", "off", "lamp", "the", "my", "own", "stop"}
     assert grammar.public == ("light", "stop")
 
 
@@ -40,9 +42,15 @@ def test_a_grammar_tells_its_name_its_words_and_its_public_rules() -> None:
         ("#JSGF V1.0;\ngrammar g;\n\npublic <a> = b |;", "line 4: expected a word"),
         ("#JSGF V1.0;\ngrammar g;\npublic <a> = ;", "line 3: expected a word"),
         ("#JSGF V1.0;\ngrammar g;\npublic <a> = <b>;", "line 3: the rule <b> is not defined"),
-        ("#JSGF V1.0;\ngrammar g;\npublic <a> = b;\n<a> = c;", "line 4: the rule <a> is defined twice"),
+        (
+            "#JSGF V1.0;\ngrammar g;\npublic <a> = b;\n<a> = c;",
+            "line 4: the rule <a> is defined twice",
+        ),
         ("#JSGF V1.0;\ngrammar g;\nimport <x.y>;", "line 3: import is not supported"),
-        ('#JSGF V1.0;\ngrammar g;\npublic <a> = "b";', "line 3: '\"' is not understood here; write words without quotes"),
+        (
+            '#JSGF V1.0;\ngrammar g;\npublic <a> = "b";',
+            "line 3: '\"' is not understood here; write words without quotes",
+        ),
         ("#JSGF V1.0;\ngrammar g;\npublic <a> = {tag};", "line 3: expected a word"),
         ("#JSGF V1.0;\ngrammar g;\npublic <a> = b {tag;", "line 3: '{' is not understood"),
         ("#JSGF V1.0;\ngrammar g;\npublic <a> = " + "(" * 5000, "nested too deeply"),
@@ -54,12 +62,10 @@ def test_a_mistake_is_reported_with_its_line(text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
-@given(st.text(alphabet="ab <>=;|()[]{}*+/.\"\\\n", max_size=80))
+@given(st.text(alphabet='ab <>=;|()[]{}*+/."\\\n', max_size=80))
 def test_no_text_is_more_than_a_mistake(body: str) -> None:
-    try:
+    with contextlib.suppress(jsgf.JsgfError):
         jsgf.parse(f"#JSGF V1.0;\ngrammar g;\npublic <a> = {body}")
-    except jsgf.JsgfError:
-        pass
 
 
 def test_one_more_rule_is_any_of_the_public_ones() -> None:

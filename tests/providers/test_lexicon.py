@@ -60,7 +60,14 @@ def test_a_bad_file_of_words_is_refused_with_the_line(
 
 @pytest.mark.parametrize(
     ("entry", "word"),
-    [("a(2)", "a"), ("a(12)", "a"), ("a", "a"), ("(NULL)", "(NULL)"), ("a(b)", "a(b)"), ("()", "()")],
+    [
+        ("a(2)", "a"),
+        ("a(12)", "a"),
+        ("a", "a"),
+        ("(NULL)", "(NULL)"),
+        ("a(b)", "a(b)"),
+        ("()", "()"),
+    ],
 )
 def test_the_mark_of_another_pronunciation_is_no_part_of_a_word(entry: str, word: str) -> None:
     assert plain(entry) == word

@@ -38,7 +38,7 @@ def hear(engine: PocketsphinxEngine, pcm: bytes) -> Heard | None:
 
 def pcm_of(name: str) -> bytes:
     with wave.open(str(DATA / "speech" / f"{name}.wav")) as clip:
-        return clip.readframes(clip.getnframes())
+        return bytes(clip.readframes(clip.getnframes()))
 
 
 @pytest.fixture(scope="module")

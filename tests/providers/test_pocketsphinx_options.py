@@ -161,7 +161,7 @@ def test_without_a_language_model_only_phrases_can_be_understood(model: Path) ->
 
 
 def test_what_went_missing_after_the_check_is_an_error_of_the_setup(tmp_path: Path) -> None:
-    with pytest.raises(ProviderError, match="home: grammar: .* No such file") as caught:
+    with pytest.raises(ProviderError, match=r"home: grammar: .* No such file") as caught:
         pocketsphinx.build("home", Options(grammar=str(tmp_path / "gone.jsgf")))
     assert caught.value.kind is FailureKind.SETUP
 

@@ -54,7 +54,7 @@ def test_nobody_knows_a_provider_of_that_name() -> None:
     with pytest.raises(ProviderError, match="Did you mean pocketsphinx") as caught:
         registry.build("mine", "pocketsphynx", None)
     assert caught.value.kind is FailureKind.SETUP
-    with pytest.raises(ProviderError, match="There are: .*pocketsphinx"):
+    with pytest.raises(ProviderError, match=r"There are: .*pocketsphinx"):
         registry.build("mine", "zzz", None)
 
 

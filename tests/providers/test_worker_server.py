@@ -100,7 +100,7 @@ def audio(words: int = 1) -> Frame:
 def test_a_use_is_ready_says_one_final_an_utterance_and_ends(served: Served) -> None:
     served.send(opened(1), verb("begin"), audio(2), verb("finish"))
     assert served.said() == {"type": "ready", "model": "counting"}
-    *_, final, finished = served.until("finished")
+    *_, final, _ = served.until("finished")
     assert final == {
         "type": "final",
         "end": 3200,

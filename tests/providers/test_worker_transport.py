@@ -10,15 +10,17 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import pytest_asyncio
 
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers import pocketsphinx
-from stt_edge.providers.base import Provider, TransportClosedError
+from stt_edge.providers.base import Finalized, Provider, Transport, TransportClosedError
 from stt_edge.providers.pocketsphinx import Options
 from stt_edge.providers.transports.worker import WorkerHost
 from tests.providers.client import Client, using
@@ -142,6 +144,17 @@ async def test_a_worker_that_owes_an_answer_for_too_long_is_killed(provider: Pro
     await gone(pid)
 
 
+async def test_a_main_that_stood_still_does_not_blame_the_worker(provider: Provider) -> None:
+    client = await open_client(provider)
+    host_of(provider).stall_s = 0.5
+    await client.speak(NOISE)
+    client.protocol.finalize()
+    await client.flush()
+    time.sleep(1.0)
+    await client.until(Finalized)
+    await client.goodbye()
+
+
 async def test_a_peer_that_reads_no_more_does_not_block_the_sender_for_ever(
     provider: Provider,
 ) -> None:
@@ -241,8 +254,7 @@ async def test_closing_the_provider_ends_a_worker_in_use(provider: Provider) -> 
     await provider.aclose()
     assert not Path(f"/proc/{pid}").exists()
     with pytest.raises(TransportClosedError):
-        while True:
-            await client.transport.receive()
+        await drained(client.transport)
     client.transport.abort()
 
 
@@ -329,12 +341,17 @@ def scripted(script: str) -> WorkerHost:
     return WorkerHost("odd", command, "{}", idle_unload_s=60, stall_s=20)
 
 
+async def drained(transport: Transport) -> NoReturn:
+    """Receive until that raises what ended it."""
+    while True:
+        await transport.receive()
+
+
 async def ends_by(host: WorkerHost) -> Exception:
     transport = host.transport()
     await transport.connect()
     try:
-        while True:
-            await transport.receive()
+        await drained(transport)
     except (ProviderError, TransportClosedError) as error:
         return error
     finally:
@@ -363,10 +380,9 @@ async def test_a_worker_that_floods_is_killed() -> None:
     host = scripted(flood)
     transport = host.transport()
     await transport.connect()
+    await asyncio.sleep(0.3)
     with pytest.raises(ProviderError, match="says more than can be") as caught:
-        await asyncio.sleep(0.3)
-        while True:
-            await transport.receive()
+        await drained(transport)
     assert caught.value.kind is FailureKind.PROTOCOL
     await transport.close()
     await host.aclose()

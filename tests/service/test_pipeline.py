@@ -16,7 +16,7 @@ from stt_edge.service.pipeline import Pipeline, SessionRules
 from stt_edge.store.store import Store
 from stt_edge.store.writer import StoreThread
 from stt_edge.utterance.log import UtteranceLog
-from tests.service.bench import A, PCM, SAMPLES, audio, head_of, part, tail_of
+from tests.service.bench import PCM, SAMPLES, A, audio, head_of, part, tail_of
 from tests.session.scripted import MemoryListener, Remote, Wire
 from tests.session.test_dispatcher import final
 

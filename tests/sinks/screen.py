@@ -62,7 +62,7 @@ class Terminal:
 
     def look(self) -> list[str]:
         """Return the lines on the screen, once everything that was sent has come."""
-        while select.select([self._master], [], [], 0.05)[0]:
+        while select.select([self._master], [], [], 0.15)[0]:
             self.raw += os.read(self._master, 65536)
         self.screen.clear()
         self.screen.feed(self.raw.decode().replace("\r\n", "\n"))

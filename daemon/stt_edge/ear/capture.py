@@ -80,6 +80,8 @@ class DeviceSource:
         self.overflows = 0
         self._settings = settings
         self._chatter = chatter
+        self._is_card = False
+        """Nothing but ALSA lies between us and the hardware."""
         self._stream: AlsaStream | None = None
         self._lost: type[Exception] = OSError
         self._resampler: Resampler | None = None
@@ -97,7 +99,7 @@ class DeviceSource:
                 self._chatter.discard()
             raise
         self._chatter.discard()
-        return Captured(pending_samples=self._pending_samples)
+        return Captured(finds_small_gaps=self._is_card, pending_samples=self._pending_samples)
 
     def read(self) -> bytes:
         """Wait for the next block and return it. Raises DeviceError when the device has gone."""
@@ -121,6 +123,7 @@ class DeviceSource:
         devices = chooser()
         target = devices.choose(self._settings.device)
         self.description = target.description
+        self._is_card = target.card is not None
         if target.warning:
             self._chatter.say(target.warning)
         try:

@@ -87,7 +87,7 @@ class Detector:
         self._settings = settings
         self._gate.update(settings)
         if not self._gate.is_open:
-            self._take_up_settings()
+            self._asks = None
 
     def feed(self, sample: int, pcm: bytes) -> list[Event]:
         """Take in the next block, whose first sample is ``sample``; return what follows, in order.
@@ -96,7 +96,7 @@ class Detector:
         UnavailableError when the settings ask for a second stage that cannot be used here.
         """
         if self._asks is None:
-            self._asks = wants_second_stage(self._settings.confirm)
+            self._take_up_settings()
         if sample != self._end:
             msg = f"block at sample {sample}, expected {self._end}"
             raise ValueError(msg)
@@ -150,7 +150,7 @@ class Detector:
         events = list(self._gate.hear(frame))
         self.openings += len(events)
         if not self._gate.is_idle:
-            events += self._gate.judge(self._verdict(frame.end) if self._asks else None)
+            events += self._gate.judge(self._verdict(frame.end))
         self._after(events)
         return events
 
@@ -162,7 +162,9 @@ class Detector:
                 self._judged_to = None
                 self._take_up_settings()
 
-    def _verdict(self, end: int) -> Verdict:
+    def _verdict(self, end: int) -> Verdict | None:
+        if not self._asks:
+            return None
         if self._second_stage is None:
             self._second_stage = SecondStage(self._make_model())
             self._judged_to = None
@@ -184,7 +186,9 @@ class Detector:
 
     def _take_up_settings(self) -> None:
         self._first_stage.set_aggressiveness(self._settings.aggressiveness)
-        self._asks = None
+        self._asks = wants_second_stage(self._settings.confirm)
+        if not self._asks:
+            self._let_go()
 
     def _let_go(self) -> None:
         if self._second_stage is not None:

@@ -76,11 +76,14 @@ class LevelHistogram:
         self._total += 1
 
     def percentile_db(self, percent: float) -> float:
-        """Return the level that ``percent`` of a hundred of those counted lie at or below."""
+        """Return the lower edge of the step up to which ``percent`` of a hundred levels lie.
+
+        What is below it is quieter than all of that step, however little they differ.
+        """
         wanted = max(1.0, self._total * percent / 100)
         below = 0
         for index in range(len(self._counts) - 1, -1, -1):
             below += self._counts[index]
             if below >= wanted:
-                return float(-index)
+                return -index - 0.5
         return SILENCE_DB

@@ -286,4 +286,3 @@ class Gate:
 
     def _longest_samples(self) -> int:
         return round(self._settings.max_utterance_s * SAMPLE_RATE)
-

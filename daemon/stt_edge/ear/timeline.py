@@ -14,6 +14,8 @@ nothing more to give:
   has caught up (then nothing is missing). An overflow flag is neither needed nor trusted.
 * A small one is seen when the lowest lateness of two windows in a row lies above the baseline.
 * Anything less is the crystal: the baseline follows, at 1000 ppm at the most.
+
+How much is missing is known to some milliseconds, where it is missing to one block.
 """
 
 from __future__ import annotations
@@ -88,15 +90,22 @@ class Captured:
     """The timeline of something that is heard now, by a clock of its own."""
 
     def __init__(
-        self, *, finds_gaps: bool = True, pending_samples: Callable[[], int] = lambda: 0
+        self,
+        *,
+        finds_gaps: bool = True,
+        finds_small_gaps: bool = True,
+        pending_samples: Callable[[], int] = lambda: 0,
     ) -> None:
         """Begin with the first block taken.
 
-        Without ``finds_gaps`` late samples are late, never missing: a program may pause.
+        Without ``finds_gaps`` late samples are late, never missing: a program may pause. Without
+        ``finds_small_gaps`` that holds for small steps: a sound server changes its latency when
+        others come and go, and loses nothing by it.
         ``pending_samples`` is asked once, after the first block: how much more was ready with it.
         """
         self.start_ns = 0
         self._finds_gaps = finds_gaps
+        self._finds_small_gaps = finds_gaps and finds_small_gaps
         self._pending_samples = pending_samples
         self._next_sample = 0
         self._base_ns = 0
@@ -156,7 +165,7 @@ class Captured:
         step_ns = lowest_ns - self._base_ns
         if step_ns < _STEP_NS:
             self._base_ns += min(step_ns, _SLEW_PER_WINDOW_NS)
-        elif steady and self._finds_gaps:
+        elif steady and self._finds_small_gaps:
             return self._miss(lowest_ns)
         elif steady:
             self._base_ns = lowest_ns

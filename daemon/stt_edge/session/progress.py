@@ -136,7 +136,12 @@ class Progress:
         provider = self._provider
         assert provider is not None
         words = tuple(
-            Word(_storable(word.text), self._first(word.start), self._last(word.end), word.confidence)
+            Word(
+                _storable(word.text),
+                self._first(word.start),
+                self._last(word.end),
+                word.confidence,
+            )
             for word in final.words
         )
         fresh = tuple(word for word in words if (word.start + word.end) // 2 >= self.acked)

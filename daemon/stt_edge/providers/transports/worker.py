@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _STALL_S: Final = 60.0
 """The last pass over a minute of speech takes half a minute on the slowest computers there are."""
+_LATE_S: Final = 0.1
 _CLOSE_S: Final = 1.0
 _MAX_UNREAD: Final = 4096
 
@@ -265,6 +266,12 @@ class WorkerTransport:
             self._stall = None
 
     def _stalled(self) -> None:
+        assert self._stall is not None
+        late_s = asyncio.get_running_loop().time() - self._stall.when()
+        self._stall = None
+        if late_s > _LATE_S:  # it was us who stood still; the answer may be waiting to be read
+            self._expect_answer()
+            return
         self._fail(FailureKind.TIMEOUT, f"has not answered for {self._host.stall_s:g} s")
 
     def _fail(self, kind: FailureKind, what: str) -> None:

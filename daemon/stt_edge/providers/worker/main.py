@@ -196,7 +196,7 @@ def _die_with_parent() -> None:
 
 def _give_way() -> None:
     """Let hearing go before understanding: in time, and when memory runs out."""
-    with contextlib.suppress(PermissionError):  # a unit may filter it (SystemCallFilter=~@resources)
+    with contextlib.suppress(PermissionError):  # a unit's SystemCallFilter= may refuse it
         os.nice(_NICE)
     with contextlib.suppress(OSError):  # a container may not show it; then nothing is lost
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE), encoding="ascii")

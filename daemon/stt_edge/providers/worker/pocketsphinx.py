@@ -173,7 +173,7 @@ class PocketsphinxEngine:
             start = self._piece_start + segment.start_frame * _FRAME_SAMPLES
             end = self._piece_start + (segment.end_frame + 1) * _FRAME_SAMPLES
             # In a grammar a word competes with nothing but silence: always nearly 1.
-            sure = min(1.0, segment.prob) if final and self._free else None
+            sure = round(min(1.0, segment.prob), 4) if final and self._free else None
             words.append(HeardWord(text, start, end, sure))
         return words
 
