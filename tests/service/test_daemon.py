@@ -181,6 +181,7 @@ async def test_a_reload_takes_up_what_it_can_and_names_what_it_cannot(
         gate = replace(house.config, vad=VadSection(hangover_ms=900), node="elsewhere")
         house.reloaded = gate
         assert await house.ask("reload") == {"kept": ["node"]}
+        assert await house.ask("reload") == {"kept": ["node"]}
         assert fake.born == 1
         device = replace(house.config, audio=replace(house.config.audio, device="other"))
         house.reloaded = device
@@ -197,6 +198,14 @@ async def test_a_sink_that_cannot_be_built_leaves_the_configuration_as_it_was(
         with pytest.raises(SttEdgeError, match="nonsense"):
             await house.ask("reload")
         assert list((await house.ask("status"))["sinks"]) == ["jsonl"]
+
+
+async def test_a_sink_that_is_no_longer_named_is_closed(house: House, tmp_path: Path) -> None:
+    fake = FakeEar(tmp_path / "ear", [ear.opened(), ear.hear()])
+    async with house.running(fake):
+        house.reloaded = replace(house.config, sinks=())
+        await house.ask("reload")
+        assert (await house.ask("status"))["sinks"] == {}
 
 
 async def test_a_recording_that_cannot_be_heard_ends_the_daemon_as_bad_configuration(

@@ -283,7 +283,8 @@ async def test_a_silent_provider_is_asked_once_more_and_then_given_up() -> None:
 
 
 async def test_backlog_gives_way_to_live_speech_and_goes_on_later() -> None:
-    bench = Bench(Capabilities(max_connections=1, part_times=PartTimes.WORDS))
+    patient = Capabilities(max_connections=1, part_times=PartTimes.WORDS, drain_timeout_s=60)
+    bench = Bench(patient)
     bench.audio.spans["old"] = [AudioSpan(0, PCM)]
     bench.dispatcher.recovered(head("old"), tail(6400, EndReason.CRASH), [], 0)
     first = await bench.wire(0)
