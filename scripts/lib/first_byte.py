@@ -18,6 +18,7 @@ from tests.session.scripted import MemoryListener
 
 from stt_edge.clock import SystemClock
 from stt_edge.ear.settings import EarSettings, SourceSettings
+from stt_edge.providers.base import Provider
 from stt_edge.service.ear_lines import LineLimiter
 from stt_edge.service.ear_process import EarProcess
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarReader
@@ -45,16 +46,7 @@ async def measure(recording: Path, folder: Path) -> list[dict[str, float]]:
     log = UtteranceLog(folder / "utterances")
     log.recover()
     store = await StoreThread.open(folder / "store.db")
-    pipeline = Pipeline(
-        log,
-        store,
-        provider,
-        MemoryListener(),
-        SystemClock(),
-        node="bench",
-        rules=SessionRules(),
-        on_record=lambda: None,
-    )
+    pipeline = make_pipeline(log, store, provider)
     writing = asyncio.create_task(pipeline.results.run())
 
     def take(reader: EarReader, event: EarEvent) -> None:
@@ -91,6 +83,19 @@ async def measure(recording: Path, folder: Path) -> list[dict[str, float]]:
         }
         for decision, byte in zip(decided, begun, strict=True)
     ]
+
+
+def make_pipeline(log: UtteranceLog, store: StoreThread, provider: Provider) -> Pipeline:
+    return Pipeline(
+        log,
+        store,
+        provider,
+        MemoryListener(),
+        SystemClock(),
+        node="bench",
+        rules=SessionRules(),
+        on_record=lambda: None,
+    )
 
 
 def main() -> int:

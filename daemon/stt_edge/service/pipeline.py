@@ -94,6 +94,8 @@ class Pipeline:
         for row in await self.store.call(Store.unfinished):
             if row.id not in there:
                 await self._recover_without_audio(row)
+        for where in await self.store.call(Store.take_unreadable):
+            _log.error("a row of the store makes no sense and is passed over: %s", where)
         if left:
             _log.info("%d utterances of an earlier run are transcribed now", left)
         return left
