@@ -84,7 +84,7 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 _progress(f"speech, {arguments.utterances} sentences")
                 speech = folder / "speech.wav"
                 write_sentences(speech, arguments.utterances)
-                results["speech"] = _speech(daemon, microphone, speech)
+                results["speech"] = _speech(daemon, microphone, speech, arguments.utterances)
             if microphone and arguments.long:
                 _progress("five minutes of silence after the speech")
                 time.sleep(_AFTER_S)
@@ -161,10 +161,17 @@ def _silence(
         arecord = stack.enter_context(_running([*capture, "/dev/null"], environment))
         gated = stack.enter_context(_gated(capture, environment))
         time.sleep(_SETTLE_S)
-        trees = {"stt-edge": [daemon.pid], "arecord": [arecord], "arecord + webrtcvad": gated}
-        before = {name: process_cost.read(*pids) for name, pids in trees.items()}
+        main, *others = process_cost.descendants(daemon.pid)
+        trees = {
+            "stt-edge": [main, *others],
+            "of which main": [main],
+            "of which the ear": others,
+            "arecord": [arecord],
+            "arecord + webrtcvad": gated,
+        }
+        before = {name: process_cost.read(pids) for name, pids in trees.items()}
         time.sleep(seconds)
-        after = {name: process_cost.read(*pids) for name, pids in trees.items()}
+        after = {name: process_cost.read(pids) for name, pids in trees.items()}
     return {name: asdict(process_cost.between(before[name], after[name])) for name in trees}
 
 
@@ -215,14 +222,13 @@ def write_sentences(path: Path, count: int) -> None:
             target.writeframes(pcm + bytes(round(_PAUSE_S * rate) * 2))
 
 
-def _speech(daemon: Daemon, microphone: PulseMicrophone, speech: Path) -> dict[str, Any]:
+def _speech(
+    daemon: Daemon, microphone: PulseMicrophone, speech: Path, count: int
+) -> dict[str, Any]:
     before_count = len(daemon.records())
-    with wave.open(str(speech)) as recording:
-        seconds = recording.getnframes() / recording.getframerate()
-    count = round(seconds / (_PAUSE_S + 1.9))
-    before = process_cost.read(daemon.pid)
+    before = process_cost.read(process_cost.descendants(daemon.pid))
     microphone.play(speech)
-    after = process_cost.read(daemon.pid)
+    after = process_cost.read(process_cost.descendants(daemon.pid))
     daemon.wait_for_records(before_count + 1, 30)
     time.sleep(_SETTLE_S)
     records = daemon.records()[before_count:]

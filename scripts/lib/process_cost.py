@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ _CPU_CLOCK_OF_PROCESS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The counters of a process tree at one moment."""
+    """The counters of some processes at one moment."""
 
     at_ns: int
     cpu_ns: int
@@ -27,7 +28,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a process tree cost between two readings."""
+    """What some processes cost between two readings."""
 
     seconds: float
     cpu_ms_per_s: float
@@ -50,22 +51,21 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def read(*pids: int) -> Reading:
-    """Return the counters of these processes and all their descendants together."""
-    tree = [child for pid in pids for child in descendants(pid)]
-    threads = [thread for pid in tree for thread in _threads(pid)]
+def read(pids: Sequence[int]) -> Reading:
+    """Return the counters of these processes together; one that has ended has none."""
+    threads = [thread for pid in pids for thread in _threads(pid)]
     return Reading(
         at_ns=time.monotonic_ns(),
-        cpu_ns=sum(_cpu_ns(pid) for pid in tree),
+        cpu_ns=sum(_cpu_ns(pid) for pid in pids),
         switches=sum(_switches(thread) for thread in threads),
-        pss_kib=sum(_pss_kib(pid) for pid in tree),
-        processes=len(tree),
+        pss_kib=sum(_pss_kib(pid) for pid in pids),
+        processes=sum(bool(_stat(pid)) for pid in pids),
         threads=len(threads),
     )
 
 
 def between(before: Reading, after: Reading) -> Cost:
-    """Return what was spent between two readings of the same tree."""
+    """Return what was spent between two readings of the same processes."""
     seconds = (after.at_ns - before.at_ns) / 1e9
     return Cost(
         seconds=round(seconds, 2),

@@ -43,13 +43,13 @@ def test_descendants_are_found_however_deep() -> None:
 def test_the_cpu_time_of_a_process_counts_and_that_of_its_ended_children_too() -> None:
     burn_twice = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_BURN!r}])\n"
     with running(burn_twice + _BURN + _WAIT) as process:
-        assert 560 <= process_cost.read(process.pid).cpu_ns / 1e6 < 3000
+        assert 560 <= process_cost.read([process.pid]).cpu_ns / 1e6 < 3000
 
 
 def test_a_process_that_is_gone_costs_nothing() -> None:
     with running(_WAIT) as process:
         pass
-    assert process_cost.read(process.pid).processes == 0
+    assert process_cost.read([process.pid]).processes == 0
 
 
 def test_a_cost_is_what_was_spent_between_two_readings() -> None:
@@ -61,7 +61,7 @@ def test_a_cost_is_what_was_spent_between_two_readings() -> None:
 
 def test_memory_and_wake_ups_are_those_of_the_kernel() -> None:
     with running("x = bytearray(40_000_000)\nimport time\n" + _WAIT) as process:
-        reading = process_cost.read(process.pid)
+        reading = process_cost.read([process.pid])
         assert reading.pss_kib > 39_000
         assert reading.switches > 0
         assert (reading.processes, reading.threads) == (1, 1)
