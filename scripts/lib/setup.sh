@@ -7,6 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 PACKAGES_TO_RUN=(ca-certificates libportaudio2 libasound2-plugins alsa-utils ffmpeg)
 PACKAGES_TO_BUILD=(gcc pkg-config python3-dev python3-venv libsystemd-dev)
 PACKAGES_TO_SPEAK=(flite pulseaudio pulseaudio-utils)
+PACKAGES_TO_TEST=(systemd procps logrotate)
 
 say() { printf '\n==> %s\n' "$*"; }
 
