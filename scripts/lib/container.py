@@ -27,6 +27,7 @@ class Container:
         self.root = root
         self._process: subprocess.Popen[bytes] | None = None
         self._init_pid = 0
+        self._console = root.with_name("console.log")
 
     def __enter__(self) -> Self:
         """Boot and wait until systemd has finished starting. Raises ContainerError."""
@@ -89,7 +90,7 @@ class Container:
         return [*enter, "env", "-i", _PATH, "LANG=C.UTF-8", *argv]
 
     def _boot(self) -> None:
-        log = self.root.with_name("console.log")
+        log = self._console
         argv = ["systemd-nspawn", "--quiet", "--register=no", "--console=pipe", "--boot"]
         if not Path("/run/systemd/system").is_dir():
             argv.append("--keep-unit")  # nobody is there to give the container a unit of its own
@@ -110,7 +111,10 @@ class Container:
     def _has_booted(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise ContainerError(f"systemd-nspawn ended with exit code {self._process.returncode}")
+            said = self._console.read_text(errors="replace").strip()
+            raise ContainerError(
+                f"systemd-nspawn ended by itself: {said[-400:] or 'no reason given'}"
+            )
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         if not children:
