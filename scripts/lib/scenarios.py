@@ -175,6 +175,27 @@ def main_is_stopped_while_somebody_speaks(room: Room) -> str:
     return f"{words} words of {len(LONG.split())}, lost 0 ms"
 
 
+def main_is_killed_in_mid_sentence(room: Room) -> str:
+    """What was heard before a crash is transcribed by the next run, and marked as cut off."""
+    before, restarts = len(room.records()), room.restarts()
+    speaking = room.begin_to_speak("long")
+    time.sleep(6)
+    room.signal(room.main_pid(), "KILL")
+    killed = time.monotonic()
+    wait_until(lambda: room.restarts() > restarts, 10, "systemd starts it again")
+    room.wait_hearing()
+    back = time.monotonic() - killed
+    speaking.wait()
+    # Live speech is not kept waiting for what was left behind: order records by start.
+    records = room.wait_records(before)
+    first, *others = sorted(records, key=lambda record: str(record["start"]))
+    _expect(first["truncated"], "the record of the first part says that its end is missing")
+    heard = first["duration_ms"]
+    _expect(heard >= 5000, f"at least 5 of 6 seconds survived the crash, not {heard} ms")
+    _expect(bool(others), "what was said after the crash is heard too")
+    return f"{heard} ms of 6 s kept, hearing again after {back:.1f} s"
+
+
 def watchdog_restarts_a_main_that_hangs(room: Room) -> str:
     """A main that never turns again is ended by systemd; what was said before is transcribed."""
     before, restarts = len(room.records()), room.restarts()
@@ -245,6 +266,7 @@ SCENARIOS: Final[tuple[Callable[[Room], str], ...]] = (
     ear_is_killed,
     ear_hangs,
     main_is_stopped_while_somebody_speaks,
+    main_is_killed_in_mid_sentence,
     watchdog_restarts_a_main_that_hangs,
     mute_closes_the_device_and_survives_a_restart,
     wrong_configuration_does_not_loop,
