@@ -85,6 +85,7 @@ def test_the_document_of_an_older_or_newer_daemon_is_understood() -> None:
 def test_being_well_or_muted_is_no_problem() -> None:
     assert problems_of(WELL) == []
     assert problems_of(replace(WELL, muted=True, ear=EarStatus("muted", 9999.0))) == []
+    assert problems_of(replace(WELL, sinks={"jsonl": SinkStatus("starting")})) == []
 
 
 @pytest.mark.parametrize(

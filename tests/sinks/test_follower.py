@@ -12,7 +12,7 @@ import pytest
 from stt_edge.errors import StoreError
 from stt_edge.model import Record
 from stt_edge.sinks.base import Sink, SinkRefusedError, SinkUnavailableError
-from stt_edge.sinks.follower import Follower, FollowerSettings
+from stt_edge.sinks.follower import Follower, FollowerSettings, FollowerState
 from tests.sinks.samples import MemoryStore, record
 
 QUICK = FollowerSettings(
@@ -72,7 +72,7 @@ async def running(
     follower = Follower(sink, store, settings)
     task = asyncio.create_task(follower.run())
     try:
-        await until(lambda: follower.status().message != "not started")
+        await until(lambda: follower.status().state is not FollowerState.STARTING)
         yield follower
     finally:
         await follower.stop(1.0)
@@ -183,12 +183,12 @@ async def test_a_sink_that_is_down_gets_every_record_once_it_is_back(
         store.records += records(1, 6)
         follower.wake()
         await until(lambda: len(sink.attempts) > 8)
-        assert not follower.status().up
+        assert follower.status().state is FollowerState.DOWN
         assert "disk is full" in follower.status().message
         assert "Do something." in follower.status().message
         sink.down = None
         await until(lambda: len(sink.taken) == 6)
-        await until(lambda: follower.status().up)
+        await until(lambda: follower.status().state is FollowerState.UP)
     assert sink.taken == texts(1, 6)
     assert sink.opened == sink.closed
     warnings = [entry for entry in caplog.records if entry.levelno == logging.WARNING]
@@ -225,7 +225,7 @@ async def test_a_record_refused_five_times_is_set_aside_counted_and_not_in_the_w
         status = follower.status()
     assert sink.taken == ["text 1", "text 3"]
     assert sink.attempts.count("text 2") == 5
-    assert (status.set_aside, status.delivered, status.up) == (1, 2, True)
+    assert (status.set_aside, status.delivered, status.state) == (1, 2, FollowerState.UP)
     assert status.last_set_aside == store.records[1].id
     assert "text 2" not in caplog.text, "what was said never reaches the log"
     assert store.records[1].id in caplog.text
@@ -254,7 +254,7 @@ async def test_a_cursor_that_cannot_be_stored_does_not_stop_delivery(
         store.records += records(1, 9)
         follower.wake()
         await until(lambda: len(sink.taken) == 9)
-        assert follower.status().up
+        assert follower.status().state is FollowerState.UP
         store.read_only = None
     assert store.cursors["list"] == 9
     assert caplog.text.count("cannot be stored") == 1
@@ -291,7 +291,7 @@ async def test_stop_does_not_wait_for_a_sink_that_is_down() -> None:
     async with running(sink, store, slow) as follower:
         store.records += records(1, 1)
         follower.wake()
-        await until(lambda: not follower.status().up)
+        await until(lambda: follower.status().state is FollowerState.DOWN)
         async with asyncio.timeout(5):
             await follower.stop(3600)
 
@@ -313,7 +313,7 @@ async def test_reopen_reaches_the_sink_and_cuts_a_wait_short() -> None:
     async with running(sink, store, slow) as follower:
         store.records += records(1, 1)
         follower.wake()
-        await until(lambda: not follower.status().up)
+        await until(lambda: follower.status().state is FollowerState.DOWN)
         sink.down = None
         follower.reopen()
         await until(lambda: sink.taken == ["text 1"])
@@ -324,7 +324,7 @@ async def test_a_cancelled_follower_stores_its_place_and_stays_cancelled() -> No
     store, sink = MemoryStore(), ListSink()
     follower = Follower(sink, store, FollowerSettings(save_cursor_s=3600))
     task = asyncio.create_task(follower.run())
-    await until(lambda: follower.status().up)
+    await until(lambda: follower.status().state is FollowerState.UP)
     store.records += records(1, 2)
     follower.wake()
     await until(lambda: len(sink.taken) == 2)

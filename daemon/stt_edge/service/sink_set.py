@@ -109,6 +109,6 @@ class SinkSet:
             status = follower.status()
             pending = 0 if status.position is None else max(0, last_seq - status.position)
             found[name] = SinkStatus(
-                state="ok" if status.up else "down", pending=pending, message=status.message
+                state=status.state.value, pending=pending, message=status.message
             )
         return found

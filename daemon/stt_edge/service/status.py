@@ -91,7 +91,7 @@ class SinkStatus:
     """How one sink is doing."""
 
     state: str = "ok"
-    """``ok`` or ``down``."""
+    """``starting``, ``ok`` or ``down``."""
     pending: int = 0
     """Records it has not been given yet."""
     message: str = ""
@@ -163,9 +163,9 @@ def problems_of(document: StatusDocument) -> list[str]:
     if document.store.pending:
         problems.append(f"{document.store.pending} results wait for the store.")
     problems += [
-        f"Sink {name} is {sink.state}: {sink.message}"
+        f"Sink {name} is down: {sink.message}"
         for name, sink in document.sinks.items()
-        if sink.state != "ok"
+        if sink.state == "down"
     ]
     return problems
 

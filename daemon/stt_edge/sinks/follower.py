@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from stt_edge.errors import StoreError
@@ -52,14 +53,23 @@ class FollowerSettings:
     refusal_wait_s: float = 0.2
 
 
+class FollowerState(StrEnum):
+    """Whether a sink takes records."""
+
+    STARTING = "starting"
+    """It has not been tried yet."""
+    UP = "ok"
+    DOWN = "down"
+
+
 @dataclass(frozen=True, slots=True)
 class FollowerStatus:
     """How a sink is doing."""
 
     name: str
-    up: bool
+    state: FollowerState
     message: str
-    """Why it is not up; empty while it is."""
+    """Why it is down; empty while it is not."""
     position: int | None
     """The ``seq`` of the last record dealt with; None until the store has been read."""
     delivered: int
@@ -98,7 +108,8 @@ class Follower:
         self._save_failed = False
         self._failures = 0
         self._down_since_s = 0.0
-        self._message = "not started"
+        self._tried = False
+        self._message = ""
         self._delivered = 0
         self._set_aside = 0
         self._last_set_aside: str | None = None
@@ -145,13 +156,18 @@ class Follower:
         """Return how the sink is doing."""
         return FollowerStatus(
             name=self.sink.name,
-            up=not self._message,
+            state=self._state(),
             message=self._message,
             position=self._position,
             delivered=self._delivered,
             set_aside=self._set_aside,
             last_set_aside=self._last_set_aside,
         )
+
+    def _state(self) -> FollowerState:
+        if not self._tried:
+            return FollowerState.STARTING
+        return FollowerState.DOWN if self._message else FollowerState.UP
 
     async def _follow(self) -> None:
         while True:
@@ -226,12 +242,14 @@ class Follower:
         else:
             _log.debug("sink %s still takes nothing: %s", self.sink.name, error)
         self._failures += 1
+        self._tried = True
         self._message = str(error)
 
     def _came_up(self) -> None:
         if self._failures:
             _log.info("sink %s is back after %.1f s", self.sink.name, _now_s() - self._down_since_s)
         self._failures = 0
+        self._tried = True
         self._message = ""
 
     async def _pause(self) -> None:
