@@ -71,8 +71,11 @@ class Registry:
     def options(self, name: str) -> type | None:
         return self._kinds.get(name)
 
+    def missing(self, name: str) -> str:
+        return "clouds is not installed" if name == "cloudless" else ""
 
-PROVIDERS = Registry(pocketsphinx=EngineOptions, cloud=CloudOptions)
+
+PROVIDERS = Registry(pocketsphinx=EngineOptions, cloud=CloudOptions, cloudless=CloudOptions)
 SINKS = Registry(journal=NoOptions, stdout=NoOptions, jsonl=FileOptions)
 PATH = Path("/etc/stt-edge.yaml")
 

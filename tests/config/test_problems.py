@@ -26,7 +26,7 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file() -> None:
         "4:23: vad.aggressiveness: must be at most 3, got 9",
         "4:35: vad.confirm: expected str, got int 2; write '2' if the text is meant",
         "5:9: sinks: no sink 'jornal'; did you mean journal?",
-        "7:12: providers[0].name: no provider 'nobody'; there are cloud, pocketsphinx",
+        "7:12: providers[0].name: no provider 'nobody'; there are cloud, cloudless, pocketsphinx",
         "8:44: providers[1].retry.attempts: expected int, got str 'none'",
     ]
 

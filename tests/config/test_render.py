@@ -118,5 +118,7 @@ def test_every_section_is_there_in_the_order_of_the_file() -> None:
         "vad",
         "session",
         "providers",
+        "fallback",
+        "budget",
         "sinks",
     ]

@@ -29,6 +29,8 @@ from stt_edge.providers.base import (
     Farewell,
     Final,
     Finalized,
+    HttpReply,
+    Incoming,
     Outgoing,
     Partial,
     PartTimes,
@@ -333,6 +335,9 @@ class FakeProtocol:
     def begin(self) -> None:
         self._tell("begin")
 
+    def resume(self, token: str) -> None:
+        raise TypeError(token)
+
     def send_audio(self, pcm: bytes) -> None:
         self._queue.append(pcm)
 
@@ -346,7 +351,8 @@ class FakeProtocol:
     def keep_alive(self) -> None:
         pass
 
-    def feed(self, message: bytes | str) -> Sequence[Event]:
+    def feed(self, message: Incoming) -> Sequence[Event]:
+        assert not isinstance(message, HttpReply)
         try:
             body = json.loads(message)
         except ValueError:

@@ -18,6 +18,7 @@ import pytest
 from stt_edge.config.settings import Config, ProviderEntry, SinkEntry, VadSection
 from stt_edge.errors import ConfigError, ConfigProblem, FaultKind, SttEdgeError, UnavailableError
 from stt_edge.service import daemon as module
+from stt_edge.service import provider_set
 from stt_edge.service.control_client import ask
 from stt_edge.service.daemon import Daemon
 from stt_edge.service.paths import Paths
@@ -34,7 +35,7 @@ class House:
         self.paths = Paths(directory / "run", directory / "state", directory / "logs")
         self.jsonl = directory / "logs" / "transcripts.jsonl"
         self.remote: Remote = EchoRemote()
-        monkeypatch.setattr(module.providers, "build", lambda *_: self.remote.provider)
+        monkeypatch.setattr(provider_set.registry, "build", lambda *_: self.remote.provider)
         options = sinks.options("jsonl")
         assert options is not None
         self.config = Config(

@@ -15,9 +15,9 @@ from typing import Any, TextIO
 
 import pytest
 
-from stt_edge import systemd_python
+from stt_edge import redaction, systemd_python
 from stt_edge.message_ids import MessageId
-from stt_edge.service import logs, redaction
+from stt_edge.service import logs
 from stt_edge.service.repeats import RepeatLimiter
 from tests.sinks.namespaces import needs_journald, run_in_namespace, run_python
 

@@ -12,7 +12,8 @@ import pytest
 from stt_edge.clock import SystemClock
 from stt_edge.model import EndReason, Record, UtteranceState
 from stt_edge.service.intake import UtteranceEnded, UtteranceGrew, UtteranceOpened
-from stt_edge.service.pipeline import Pipeline, SessionRules
+from stt_edge.service.pipeline import Pipeline
+from stt_edge.session.chain import SessionRules
 from stt_edge.store.store import Store
 from stt_edge.store.writer import StoreThread
 from stt_edge.utterance.log import UtteranceLog
@@ -31,7 +32,7 @@ class Plant:
         self.pipeline = Pipeline(
             log,
             store,
-            self.remote.provider,
+            [self.remote.provider],
             MemoryListener(),
             SystemClock(),
             node="here",

@@ -15,6 +15,7 @@ from stt_edge.errors import StoreError
 from stt_edge.model import UtteranceState
 from stt_edge.service import results as module
 from stt_edge.service.results import ResultWriter
+from stt_edge.session.budget import Cost
 from stt_edge.store.store import Store
 from stt_edge.store.writer import StoreThread
 from stt_edge.utterance.log import UtteranceLog
@@ -131,9 +132,10 @@ async def test_a_dropped_utterance_keeps_its_audio(desk: Desk) -> None:
 
 
 async def test_usage_adds_up_under_the_local_day(desk: Desk) -> None:
-    desk.writer.usage("p", 1.5, 3.0)
-    desk.writer.usage("p", 0.5, 1.0)
+    desk.writer.usage("p", Cost(1.5, 3.0, 2.0, 0.25))
+    desk.writer.usage("p", Cost(0.5, 1.0, 1.0, 0.5))
     assert await desk.writer.drain(5)
     today = SystemClock().now().astimezone().date()
     (usage,) = await desk.store.call(Store.usage, today)
     assert (usage.seconds_sent, usage.connection_seconds) == (2.0, 4.0)
+    assert (usage.billed_seconds, usage.cost) == (3.0, 0.75)

@@ -19,6 +19,7 @@ from stt_edge.model import (
 )
 from stt_edge.providers import base
 from stt_edge.providers.base import Capabilities, Event, Outgoing, PartTimes
+from stt_edge.session.budget import Cost
 
 
 class ScriptedProtocol:
@@ -33,6 +34,9 @@ class ScriptedProtocol:
     def begin(self) -> None:
         self._queue.append("begin")
 
+    def resume(self, token: str) -> None:
+        self._queue.append(f"resume {token}")
+
     def send_audio(self, pcm: bytes) -> None:
         assert pcm
         self._queue.append(pcm)
@@ -46,7 +50,7 @@ class ScriptedProtocol:
     def keep_alive(self) -> None:
         self._queue.append("keep-alive")
 
-    def feed(self, message: bytes | str) -> Sequence[Event]:
+    def feed(self, message: base.Incoming) -> Sequence[Event]:
         raise AssertionError("the scripted transport delivers events, see receive()")
 
     def closed(self, code: int | None, reason: str) -> Sequence[Event]:
@@ -64,7 +68,8 @@ class EventProtocol(ScriptedProtocol):
         super().__init__()
         self._wire = wire
 
-    def feed(self, message: bytes | str) -> Sequence[Event]:
+    def feed(self, message: base.Incoming) -> Sequence[Event]:
+        assert isinstance(message, str)
         return [self._wire.said[int(message)]]
 
 
@@ -194,7 +199,9 @@ class MemoryResults:
     def __init__(self) -> None:
         self.parts: list[tuple[Part, int]] = []
         self.finished: list[tuple[str, UtteranceState, Record | None]] = []
-        self.spent: list[tuple[str, float]] = []
+        self.spent: list[tuple[str, Cost]] = []
+        self.first_tries: list[tuple[str, Record | None]] = []
+        self.jobs: list[tuple[str, tuple[str, str] | None]] = []
         self.full = False
 
     @property
@@ -207,8 +214,14 @@ class MemoryResults:
     def finish(self, utterance_id: str, state: UtteranceState, record: Record | None) -> None:
         self.finished.append((utterance_id, state, record))
 
-    def usage(self, provider: str, seconds_sent: float, connection_s: float) -> None:
-        self.spent.append((provider, seconds_sent))
+    def provisional(self, utterance_id: str, record: Record | None) -> None:
+        self.first_tries.append((utterance_id, record))
+
+    def job(self, utterance_id: str, job: tuple[str, str] | None) -> None:
+        self.jobs.append((utterance_id, job))
+
+    def usage(self, provider: str, cost: Cost) -> None:
+        self.spent.append((provider, cost))
 
     def congested(self) -> bool:
         return self.full
@@ -220,12 +233,16 @@ class MemoryListener:
     def __init__(self) -> None:
         self.partials: list[str] = []
         self.standings: list[tuple[str, str]] = []
+        self.budgets: list[bool] = []
 
     def partial(self, utterance_id: str, text: str) -> None:
         self.partials.append(text)
 
     def standing(self, provider: str, health: str, message: str) -> None:
         self.standings.append((health, message))
+
+    def budget(self, *, spent: bool) -> None:
+        self.budgets.append(spent)
 
 
 def head(utterance_id: str, start: int = 0) -> UtteranceStart:

@@ -21,6 +21,7 @@ EVENTS: dict[type, machine.Event] = {
     machine.AudioDone: machine.AudioDone(),
     machine.GotPartial: machine.GotPartial(Partial("so f")),
     machine.GotFinal: machine.GotFinal(Final("so far")),
+    machine.GotSubmitted: machine.GotSubmitted("job-1"),
     machine.GotFinalized: machine.GotFinalized(),
     machine.GotFarewell: machine.GotFarewell(),
     machine.Broke: machine.Broke(FAILURE),

@@ -21,7 +21,8 @@ from stt_edge.providers.base import (
     Ready,
     WordOffset,
 )
-from stt_edge.session import dispatcher as module
+from stt_edge.session import placement
+from stt_edge.session.chain import SessionRules
 from stt_edge.session.dispatcher import Dispatcher
 from tests.session.scripted import (
     MemoryAudio,
@@ -50,13 +51,13 @@ class Bench:
         self.results = MemoryResults()
         self.listener = MemoryListener()
         self.dispatcher = Dispatcher(
-            self.remote.provider,
+            [self.remote.provider],
             self.audio,
             self.results,
             self.listener,
             SystemClock(),
             node="here",
-            hold_s=hold_s,
+            rules=SessionRules(hold_s=hold_s),
             rng=AtOnce(),
         )
 
@@ -215,7 +216,8 @@ async def test_a_held_connection_takes_the_next_utterance() -> None:
     await bench.until(lambda: wire.words[-1] == "goodbye")
     wire.hang_up()
     await closing
-    assert bench.results.spent == [("scripted", 0.8)]
+    ((name, cost),) = bench.results.spent
+    assert (name, cost.seconds_sent) == ("scripted", 0.8)
 
 
 async def test_nothing_is_sent_before_the_provider_is_ready() -> None:
@@ -339,7 +341,7 @@ async def test_audio_that_cannot_be_read_ends_its_utterance_only(bench: Bench) -
 async def test_no_session_opens_while_results_wait_for_the_store(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_RETRY_CONGESTED_S", 0.02)
+    monkeypatch.setattr(placement, "_RETRY_CONGESTED_S", 0.02)
     bench.results.full = True
     bench.speak("a", PCM)
     bench.fall_silent("a")

@@ -15,7 +15,7 @@ from stt_edge.cli.common import (
 from stt_edge.errors import ExitCode
 
 if TYPE_CHECKING:
-    from stt_edge.service.status import EarStatus, StatusDocument
+    from stt_edge.service.status import EarStatus, ProviderStatus, StatusDocument
 
 EPILOG = """\
 exit codes: 0 all is well, 1 something needs attention (it is said what), 69 not running,
@@ -58,7 +58,7 @@ def render(document: StatusDocument) -> list[str]:
         ("ear", _ear(document.ear)),
         ("heard", _heard(document.ear)),
         ("speech", _speech(document)),
-        ("provider", _provider(document)),
+        *_providers(document),
         ("store", _store(document)),
         ("sinks", _sinks(document)),
     ]
@@ -94,13 +94,25 @@ def _speech(document: StatusDocument) -> str:
     return speech
 
 
-def _provider(document: StatusDocument) -> str:
-    provider = document.provider
+def _providers(document: StatusDocument) -> list[tuple[str, str]]:
+    in_use = document.provider.name
+    told = [_provider(provider, in_use=in_use) for provider in document.providers] or ["none"]
+    return [("" if at else "provider", text) for at, text in enumerate(told)]
+
+
+def _provider(provider: ProviderStatus, *, in_use: str) -> str:
     state = provider.state.replace("-", " ")
     if provider.retry_in_s > 0:
         state += f", tried again in {provider.retry_in_s:.0f} s"
+    if provider.name != in_use:
+        state += ", not in use"
     connections = f" ({', '.join(provider.connections)})" if provider.connections else ""
-    return f"{provider.name} {state}{connections}".strip() or "none"
+    today = f"; today {provider.sent_s:.0f} s sent" if provider.sent_s else ""
+    if provider.billed_s:
+        today += f", {provider.billed_s:.0f} s billed"
+    if provider.cost:
+        today += f", about {provider.cost:.2f}"
+    return f"{provider.name} {state}{connections}{today}"
 
 
 def _store(document: StatusDocument) -> str:

@@ -45,8 +45,15 @@ class FileReader:
             providers=self._providers(_value(entries, "providers"), providers),
             sinks=self._sinks(_value(entries, "sinks"), sinks),
         )
+        self._check_prices(config, entries)
         self._problems.raise_if_any()
         return config
+
+    def _check_prices(self, config: Config, entries: Entries) -> None:
+        prices = (getattr(entry.options, "price_per_hour", None) for entry in config.providers)
+        if config.budget.money_per_day is not None and not any(prices):
+            priceless = "budget.money_per_day: no provider has a price_per_hour to count with"
+            self._problems.add(entries["budget"].value, priceless)
 
     def _providers(self, node: Node | None, lookup: SchemaLookup) -> tuple[ProviderEntry, ...]:
         if node is None:
@@ -95,6 +102,8 @@ class FileReader:
         if options is None:
             hint = did_you_mean(kind, lookup.names())
             self._problems.add(node, f"{where}: no provider {shown(kind)}{hint}")
+        elif missing := lookup.missing(kind):
+            self._problems.add(node, f"{where}: {missing}")
         return options
 
     def _provider_name(self, entries: Entries, where: str, lines: dict[str, int]) -> str | None:

@@ -34,8 +34,7 @@ def as_mapping(config: Config) -> dict[str, Any]:
                 {"name": entry.name, "kind": entry.kind, **_section(entry.options)}
                 for entry in config.providers
             ]
-            rendered["sinks"] = _sinks(config.sinks)
-    return rendered
+    return {**rendered, "sinks": _sinks(config.sinks)}
 
 
 def as_text(config: Config) -> str:

@@ -97,6 +97,9 @@ class SchemaLookup(typing.Protocol):
     def options(self, name: str) -> type | None:
         """Return the dataclass of options that goes with a name, or None."""
 
+    def missing(self, name: str) -> str:
+        """Return what must be installed before it can be used, and how; empty where nothing."""
+
 
 def keys_of(section: type) -> tuple[Key, ...]:
     """Return the keys of a section's dataclass, in the order of their declaration.

@@ -133,6 +133,18 @@ class SessionSection:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetSection:
+    """What a local day may cost, all providers together."""
+
+    seconds_per_day: float | None = option(
+        None, minimum=0, maximum=86_400, doc="billed seconds after which none is used that bills"
+    )
+    money_per_day: float | None = option(
+        None, minimum=0, maximum=10_000, doc="the same in money; needs price_per_hour"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderEntry:
     """One item of ``providers``: its name, and the options its module declares."""
 
@@ -172,7 +184,16 @@ class Config:
         default_factory=SessionSection, metadata=described("how sessions are opened and held")
     )
     providers: tuple[ProviderEntry, ...] = ()
-    """The first is used."""
+    """In the order in which they are tried."""
+    fallback: str = option(
+        "now",
+        choices=("now", "keep"),
+        doc="what another provider does in place of the first: now, it stands; keep, the first "
+        "does it again when it is back",
+    )
+    budget: BudgetSection = field(
+        default_factory=BudgetSection, metadata=described("what a day may cost")
+    )
     sinks: tuple[SinkEntry, ...] | None = None
     """None where the file names none: who runs the program chooses (``default_sinks``)."""
     path: str | None = None

@@ -12,15 +12,40 @@ utterance in hand (``begin``). The session alone knows which stream sample that 
 from __future__ import annotations
 
 import typing
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from stt_edge.errors import ProviderError
 
-Outgoing = bytes | str
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request of a provider that is asked rather than streamed to."""
+
+    method: str
+    path: str
+    """Behind the endpoint's base URL, with the query."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    delay_s: float = 0.0
+    """Wait so long before it is sent: how often to poll is for the protocol to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """The answer to an ``HttpRequest``, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names are in lower case."""
+    body: bytes = b""
+
+
+Outgoing = bytes | str | HttpRequest
 """A message for the transport: bytes go out as binary, str as text."""
+Incoming = bytes | str | HttpReply
 
 
 class Billing(StrEnum):
@@ -76,7 +101,19 @@ class Capabilities:
     connect_timeout_s: float = 20.0
     drain_timeout_s: float = 10.0
     """From the end of the audio until the last result, at the most."""
+    finalize_timeout_s: float | None = None
+    """From a finalize until the goodbye is said in place of waiting on; None is 'never'."""
+    goodbye_again_s: float | None = None
+    """Say the goodbye once more when it has not been answered for so long."""
+    keep_alive_s: float | None = None
+    """How often ``keep_alive`` is called while the connection is held."""
     max_session_s: float | None = None
+    max_utterance_s: float | None = None
+    """The longest utterance one session may carry."""
+    whole_file: bool = False
+    """Takes a recording of any length as one utterance."""
+    resumable: bool = False
+    """Names the job it has taken (``Submitted``), and can be asked for it later."""
     on_drain_timeout: typing.Literal["promote", "resend"] = "promote"
 
 
@@ -130,13 +167,20 @@ class Farewell:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitted:
+    """The provider has taken the utterance as a job: with this token it can be asked for it."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The provider reports an error, or spoke nonsense; the connection is of no more use."""
 
     failure: ProviderError
 
 
-Event = Ready | Partial | Final | Finalized | Farewell | Failed
+Event = Ready | Partial | Final | Finalized | Farewell | Submitted | Failed
 
 
 class Protocol(typing.Protocol):
@@ -153,6 +197,9 @@ class Protocol(typing.Protocol):
     def begin(self) -> None:
         """Start an utterance: offsets count from the next sample sent."""
 
+    def resume(self, token: str) -> None:
+        """Ask for the job in place of sending the utterance again (``resumable`` only)."""
+
     def send_audio(self, pcm: bytes) -> None:
         """Queue a chunk of 16 kHz mono s16le; never empty."""
 
@@ -160,18 +207,19 @@ class Protocol(typing.Protocol):
         """Ask for the rest of the utterance and keep the connection (``finalize`` only)."""
 
     def goodbye(self) -> None:
-        """Say that no more audio will come."""
+        """Say that no more audio will come; called twice where ``goodbye_again_s`` is set."""
 
     def keep_alive(self) -> None:
         """Queue what keeps a held connection open, if anything."""
 
-    def feed(self, message: bytes | str) -> Sequence[Event]:
+    def feed(self, message: Incoming) -> Sequence[Event]:
         """Return what a received message means."""
 
     def closed(self, code: int | None, reason: str) -> Sequence[Event]:
         """Return what the end of the connection means: ``Farewell``, or ``Failed``.
 
-        ``code`` is the WebSocket close code, or the exit code of a worker; None is 'none given'.
+        ``code`` is the WebSocket close code, the gRPC status or the exit code of a worker; None is
+        'none given'.
         """
 
     def to_send(self) -> Sequence[Outgoing]:
@@ -197,7 +245,7 @@ class Transport(typing.Protocol):
     async def send(self, message: Outgoing) -> None:
         """Send one message, waiting while the peer is slow. Raises TransportClosedError."""
 
-    async def receive(self) -> bytes | str:
+    async def receive(self) -> Incoming:
         """Return the next message. Raises TransportClosedError; ProviderError when it is lost."""
 
     async def close(self) -> None:
@@ -222,6 +270,10 @@ class Provider:
     """Called at an onset: a local engine loads itself while the second stage makes up its mind."""
     aclose: Callable[[], Awaitable[None]] | None = None
     """Ends what outlives connections, such as a worker process; connections are closed before."""
+    watched: tuple[str, ...] = ()
+    """Files with keys: a change of one may end what blocks the provider."""
+    price_per_hour: float | None = None
+    """Money for an hour of what it bills, where the configuration says so."""
 
 
 class ProviderModule(typing.Protocol):

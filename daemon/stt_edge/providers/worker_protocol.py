@@ -15,6 +15,8 @@ from stt_edge.providers.base import (
     Failed,
     Farewell,
     Finalized,
+    HttpReply,
+    Incoming,
     Outgoing,
     Partial,
     Ready,
@@ -48,6 +50,10 @@ class WorkerProtocol:
         self._in_hand = True
         self._tell("begin")
 
+    def resume(self, token: str) -> None:
+        """Never asked: a worker forgets what it was given."""
+        raise TypeError(token)
+
     def send_audio(self, pcm: bytes) -> None:
         """Queue a chunk of 16 kHz mono s16le."""
         self._queue.append(pcm)
@@ -64,7 +70,7 @@ class WorkerProtocol:
     def keep_alive(self) -> None:
         """Nothing: a worker waits."""
 
-    def feed(self, message: bytes | str) -> Sequence[Event]:
+    def feed(self, message: Incoming) -> Sequence[Event]:
         """Return what a message of the worker means."""
         try:
             event = self._read(_body(message))
@@ -129,7 +135,8 @@ class WorkerProtocol:
         )
 
 
-def _body(message: bytes | str) -> dict[str, Any]:
+def _body(message: Incoming) -> dict[str, Any]:
+    assert not isinstance(message, HttpReply)
     if len(message) > _MAX_MESSAGE:
         raise ValueError(f"a message of {len(message)} characters")
     body = json.loads(message)

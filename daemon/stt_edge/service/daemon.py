@@ -21,7 +21,6 @@ from stt_edge.ear.settings import EarSettings
 from stt_edge.errors import ConfigError, ExitCode, FaultKind, SttEdgeError
 from stt_edge.message_ids import MessageId
 from stt_edge.model import NS_PER_SAMPLE, EndReason, UtteranceStart
-from stt_edge.providers import registry as providers
 from stt_edge.providers.base import Provider
 from stt_edge.service.control import ControlServer
 from stt_edge.service.daemon_status import DaemonStatus
@@ -35,7 +34,9 @@ from stt_edge.service.keeper_terms import Announce
 from stt_edge.service.mute import MuteCommands, MuteSwitch
 from stt_edge.service.notify import Notifier
 from stt_edge.service.paths import Paths
-from stt_edge.service.pipeline import Pipeline, SessionRules
+from stt_edge.service.pipeline import Pipeline
+from stt_edge.service.provider_set import ProviderSet, session_rules
+from stt_edge.service.return_watch import ReturnWatch
 from stt_edge.service.sink_set import SinkSet, StoreFeed
 from stt_edge.service.status import StatusDocument, status_line
 from stt_edge.service.supervisor import Supervisor
@@ -77,6 +78,7 @@ class Daemon:
         self._notifier = Notifier()
         self._mute_switch = MuteSwitch(paths.state)
         self._losses = Losses()
+        self._providers = ProviderSet()
         identity = StatusDocument(
             version=__version__, pid=os.getpid(), node=config.node, config=config.path
         )
@@ -115,7 +117,7 @@ class Daemon:
     async def _open(self, stack: AsyncExitStack) -> None:
         config, paths = self._config, self._paths
         entries = self._sink_entries(config)
-        self._provider = _build_provider(config)
+        self._providers.apply(config)
         log = UtteranceLog(paths.hot_audio)
         left_behind = log.recover()
         stack.callback(log.close)
@@ -132,7 +134,9 @@ class Daemon:
         self._pipeline = self._make_pipeline(log, store)
         self._status.pipeline = self._pipeline
         self._pipeline.results.last_seq = await store.call(Store.last_seq)
+        self._return_watch = ReturnWatch(self._pipeline.dispatcher)
         self._supervisor.start("results", self._pipeline.results.run())
+        self._supervisor.start("return-watch", self._return_watch.run())
         self._sinks = SinkSet(StoreFeed(store), SinkContext(paths.logs), self._supervisor)
         self._status.sinks = self._sinks
         stack.push_async_callback(self._finish)
@@ -170,11 +174,11 @@ class Daemon:
         return Pipeline(
             log,
             store,
-            self._provider,
+            self._providers.providers,
             self,
             self._clock,
             node=self._config.node,
-            rules=_rules(self._config),
+            rules=session_rules(self._config),
             on_record=self._record_committed,
         )
 
@@ -202,8 +206,9 @@ class Daemon:
                 "some utterances are not transcribed yet; the next start goes on with them"
             )
         await self._sinks.stop(_SINKS_S)
-        if self._provider.aclose is not None:
-            await self._provider.aclose()
+        for provider in self._providers.providers:
+            if provider.aclose is not None:
+                await provider.aclose()
 
     # --- running ---
 
@@ -275,6 +280,8 @@ class Daemon:
 
     def standing(self, provider: str, health: str, message: str) -> None:
         """Log that a provider is down, blocked, or up again."""
+        if health != "up":
+            self._return_watch.provider_failed()
         if health == "up":
             up = {"message_id": MessageId.PROVIDER_UP}
             _log.info("provider %s is up again", provider, extra=up)
@@ -286,6 +293,16 @@ class Daemon:
             _log.warning(
                 "provider %s is down, it is tried again: %s", provider, message, extra=down
             )
+
+    def budget(self, *, spent: bool) -> None:
+        """Log that the budget of the day is spent, or that a new day has begun."""
+        if spent:
+            _log.warning(
+                "the budget of the day is spent: until midnight only providers that charge "
+                "nothing are used; where there is none, speech is kept"
+            )
+        else:
+            _log.info("a new day: providers that charge are used again")
 
     # --- signals and the control socket ---
 
@@ -349,18 +366,14 @@ class Daemon:
         old = self._config
         kept = ["node"] if new.node != old.node else []
         new = replace(new, node=old.node)
-        provider = self._provider
-        if new.providers != old.providers:
-            provider = _build_provider(new)
+        replaced = self._providers.apply(new)
         await self._sinks.apply(self._sink_entries(new))
-        if provider is not self._provider or new.session != old.session:
-            rules = _rules(new)
-            before, self._provider = self._provider, provider
-            self._pipeline.dispatcher.configure(
-                provider, hold_s=rules.hold_s, connect_early=rules.connect_early
-            )
-            if before is not provider and before.aclose is not None:
-                self._supervisor.start("retire", self._retire(before))
+        rules = session_rules(new)
+        if new.providers != old.providers or rules != session_rules(old):
+            self._pipeline.dispatcher.configure(self._providers.providers, rules)
+        for provider in replaced:
+            if provider.aclose is not None:
+                self._supervisor.start("retire", self._retire(provider))
         source = new.audio.source()
         pace = pace_of(source, new.audio.first_block_s)
         self._keeper.reload(EarSettings(source, new.vad.gate()), pace)
@@ -387,24 +400,6 @@ class _UnusableFileError(SttEdgeError):
     """The recording that the configuration names cannot be heard; a restart would not help."""
 
     exit_code = ExitCode.CONFIG
-
-
-def _build_provider(config: Config) -> Provider:
-    if not config.providers:
-        raise SttEdgeError("There is no provider.", "Name one under providers: in the file.")
-    entry, *others = config.providers
-    if others:
-        names = ", ".join(other.name for other in others)
-        _log.warning("only provider %s is used; there is no fallback to %s yet", entry.name, names)
-    return providers.build(entry.name, entry.kind, entry.options)
-
-
-def _rules(config: Config) -> SessionRules:
-    hold_s = config.session.hold_s
-    return SessionRules(
-        hold_s=None if isinstance(hold_s, str) else float(hold_s),
-        connect_early=config.session.connect == "auto",
-    )
 
 
 def _tell_opening(store: StoreThread) -> None:

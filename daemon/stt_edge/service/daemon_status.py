@@ -20,6 +20,7 @@ from stt_edge.service.status import (
     StoreStatus,
     assemble,
 )
+from stt_edge.session.dispatcher import LaneStatus
 
 _NS_PER_S = 1_000_000_000
 
@@ -49,6 +50,7 @@ class DaemonStatus:
             muted=lambda: keeper.muted,
             speech=self._speech,
             provider=self._provider,
+            providers=self._providers,
             backlog=self._backlog,
             store=self._store,
             sinks=self._sinks,
@@ -66,14 +68,13 @@ class DaemonStatus:
     def _provider(self) -> ProviderStatus:
         if self.pipeline is None:
             return ProviderStatus()
-        status = self.pipeline.dispatcher.status()
-        return ProviderStatus(
-            name=status.provider,
-            state=status.health,
-            message=status.message,
-            retry_in_s=status.retry_in_s,
-            connections=status.connections,
-        )
+        in_use = self.pipeline.dispatcher.status().in_use
+        return next(one for one in self._providers() if one.name == in_use)
+
+    def _providers(self) -> tuple[ProviderStatus, ...]:
+        if self.pipeline is None:
+            return ()
+        return tuple(map(_provider_status, self.pipeline.dispatcher.status().lanes))
 
     def _backlog(self) -> BacklogStatus:
         if self.pipeline is None:
@@ -101,7 +102,24 @@ class DaemonStatus:
     def _problems(self) -> list[str]:
         found = [self.rejected] if self.rejected else []
         if self.pipeline is not None:
+            if self.pipeline.dispatcher.status().budget_spent:
+                found.append("The budget of the day is spent: only what costs nothing is used.")
             found += [
                 text for text in (self.pipeline.log_trouble, self.pipeline.results.trouble) if text
             ]
         return found
+
+
+def _provider_status(lane: LaneStatus) -> ProviderStatus:
+    today = lane.today
+    return ProviderStatus(
+        name=lane.provider,
+        state=lane.health,
+        message=lane.message,
+        retry_in_s=lane.retry_in_s,
+        connections=lane.connections,
+        sent_s=round(today.seconds_sent, 1),
+        connected_s=round(today.connection_s, 1),
+        billed_s=round(today.billed_s, 1),
+        cost=round(today.money, 4),
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stt_edge import systemd_python
-from stt_edge.service.redaction import redact
+from stt_edge.redaction import redact
 
 IDENTIFIER: Final = "stt-edge"
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Final, TextIO
 
 from stt_edge.clock import rfc3339
-from stt_edge.service.redaction import redact, register_secret
+from stt_edge.redaction import redact, register_secret
 from stt_edge.service.repeats import RepeatLimiter
 
 __all__ = ["LEVELS", "configure", "flush", "is_journal", "register_secret"]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from stt_edge.clock import Clock
@@ -25,6 +25,8 @@ from stt_edge.service.intake import (
     UtteranceOpened,
 )
 from stt_edge.service.results import ResultWriter
+from stt_edge.session.budget import Cost, Ledger
+from stt_edge.session.chain import SessionRules
 from stt_edge.session.dispatcher import Dispatcher
 from stt_edge.session.ports import Listener
 from stt_edge.store.codec import UtteranceRow
@@ -39,15 +41,6 @@ _STORE_S: Final = 2.0
 """At least this long the store may take to write what is in hand at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRules:
-    """What the configuration says of sessions."""
-
-    hold_s: float | None = None
-    """None is what the provider says is free."""
-    connect_early: bool = True
-
-
 class Pipeline:
     """The log, the store, and the dispatcher between them."""
 
@@ -55,7 +48,7 @@ class Pipeline:
         self,
         log: UtteranceLog,
         store: StoreThread,
-        provider: Provider,
+        providers: Sequence[Provider],
         listener: Listener,
         clock: Clock,
         *,
@@ -68,15 +61,15 @@ class Pipeline:
         self.store = store
         self.results = ResultWriter(store, log, clock, on_record=on_record)
         self.dispatcher = Dispatcher(
-            provider,
+            providers,
             log,
             self.results,
             listener,
             clock,
             node=node,
-            hold_s=rules.hold_s,
-            connect_early=rules.connect_early,
+            rules=rules,
         )
+        self._clock = clock
         self.log_trouble = ""
         """Why the log cannot be written, in one line; empty while it can."""
 
@@ -85,6 +78,7 @@ class Pipeline:
 
         ``found`` is what the log's own ``recover`` returned.
         """
+        await self._load_ledger()
         left = 0
         for warning in self.log.take_warnings():
             _log.warning("utterance log: %s: %s", warning.path, warning.message)
@@ -153,9 +147,22 @@ class Pipeline:
         self.results.opened(head)
         self.results.ended(head.id, tail)
         parts = [] if row is None else await self.store.call(Store.parts, head.id)
-        acked = head.start if row is None else row.acked_sample
-        self.dispatcher.recovered(head, tail, parts, acked)
+        if row is None:
+            self.dispatcher.recovered(head, tail, parts, head.start)
+        else:
+            self.dispatcher.recovered(
+                head, tail, parts, row.acked_sample, job=row.job, supersedes=row.supersedes
+            )
         return True
+
+    async def _load_ledger(self) -> None:
+        """Let what was spent earlier today count."""
+        today = self._clock.now().astimezone().date()
+        ledger = Ledger(today)
+        for used in await self.store.call(Store.usage, today):
+            cost = Cost(used.seconds_sent, used.connection_seconds, used.billed_seconds, used.cost)
+            ledger = ledger.with_cost(used.provider, cost)
+        self.dispatcher.spent_before(ledger)
 
     async def _recover_without_audio(self, row: UtteranceRow) -> None:
         """Finish an utterance whose audio is gone (a reboot emptied the tmpfs) with its parts."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 from stt_edge.clock import Clock
 from stt_edge.errors import LogError, StoreConflictError, StoreError
 from stt_edge.model import Part, Record, UtteranceEnd, UtteranceStart, UtteranceState
+from stt_edge.session.budget import Cost
 from stt_edge.store.store import Store
 from stt_edge.store.writer import StoreThread
 from stt_edge.utterance.log import UtteranceLog
@@ -88,15 +89,33 @@ class ResultWriter:
         def done(seq: int | None) -> None:
             if state is UtteranceState.DONE:
                 self._delete_audio(utterance_id)
-            if record is not None and seq is not None:
-                self.last_seq, self.last_record_ns = seq, self._clock.monotonic_ns()
-                self._on_record()
+            self._note_record(seq if record is not None else None)
 
         self._put(Store.finish, utterance_id, state, record, result=record is not None, done=done)
 
-    def usage(self, provider: str, seconds_sent: float, connection_s: float) -> None:
+    def provisional(self, utterance_id: str, record: Record | None) -> None:
+        """Store a fallback's record; the utterance begins anew and keeps its audio."""
+        self._put(
+            Store.begin_anew,
+            utterance_id,
+            record,
+            result=record is not None,
+            done=self._note_record,
+        )
+
+    def job(self, utterance_id: str, job: tuple[str, str] | None) -> None:
+        """Store which provider has made a job of the utterance, and its token; None for none."""
+        self._put(Store.set_job, utterance_id, job)
+
+    def usage(self, provider: str, cost: Cost) -> None:
         """Add to the provider's meter of today."""
-        add = partial(Store.add_usage, seconds_sent=seconds_sent, connection_seconds=connection_s)
+        add = partial(
+            Store.add_usage,
+            seconds_sent=cost.seconds_sent,
+            connection_seconds=cost.connection_s,
+            cost=cost.money,
+            billed_seconds=cost.billed_s,
+        )
         self._put(add, provider, self._clock.now().astimezone().date())
 
     def congested(self) -> bool:
@@ -120,6 +139,11 @@ class ResultWriter:
         except TimeoutError:
             return False
         return True
+
+    def _note_record(self, seq: int | None) -> None:
+        if seq is not None:
+            self.last_seq, self.last_record_ns = seq, self._clock.monotonic_ns()
+            self._on_record()
 
     def _put(
         self,

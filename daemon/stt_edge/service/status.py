@@ -66,6 +66,12 @@ class ProviderStatus:
     retry_in_s: float = 0.0
     connections: tuple[str, ...] = ()
     """What each open connection is doing."""
+    sent_s: float = 0.0
+    """Audio sent on this local day, in seconds; so are the next."""
+    connected_s: float = 0.0
+    billed_s: float = 0.0
+    cost: float = 0.0
+    """An estimate: billed time by the price in the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,9 @@ class StatusDocument:
     ear: EarStatus = EarStatus()
     speech: SpeechStatus = SpeechStatus()
     provider: ProviderStatus = ProviderStatus()
+    """The one in use."""
+    providers: tuple[ProviderStatus, ...] = ()
+    """All, in the order in which they are tried."""
     backlog: BacklogStatus = BacklogStatus()
     store: StoreStatus = StoreStatus()
     sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
@@ -130,6 +139,7 @@ class StatusSources:
     muted: Callable[[], bool]
     speech: Callable[[], SpeechStatus] = SpeechStatus
     provider: Callable[[], ProviderStatus] = ProviderStatus
+    providers: Callable[[], tuple[ProviderStatus, ...]] = tuple
     backlog: Callable[[], BacklogStatus] = BacklogStatus
     store: Callable[[], StoreStatus] = StoreStatus
     sinks: Callable[[], Mapping[str, SinkStatus]] = dict
@@ -146,6 +156,7 @@ def assemble(identity: StatusDocument, sources: StatusSources, uptime_s: float) 
         ear=sources.ear(),
         speech=sources.speech(),
         provider=sources.provider(),
+        providers=sources.providers(),
         backlog=sources.backlog(),
         store=sources.store(),
         sinks=sources.sinks(),
@@ -156,10 +167,10 @@ def assemble(identity: StatusDocument, sources: StatusSources, uptime_s: float) 
 def problems_of(document: StatusDocument) -> list[str]:
     """Return what needs attention in the parts of a document. Being muted does not."""
     problems = _ear_problems(document.ear)
-    provider = document.provider
-    if provider.state not in ("", "up"):
-        state = provider.state.replace("-", " ")
-        problems.append(f"Provider {provider.name} is {state}: {provider.message}")
+    for provider in document.providers:
+        if provider.state not in ("", "up"):
+            state = provider.state.replace("-", " ")
+            problems.append(f"Provider {provider.name} is {state}: {provider.message}")
     if document.store.pending:
         problems.append(f"{document.store.pending} results wait for the store.")
     problems += [
@@ -204,7 +215,8 @@ def parse(body: Mapping[str, Any]) -> StatusDocument:
     parts: dict[str, Any] = {
         "ear": _build(EarStatus, body.get("ear")),
         "speech": _build(SpeechStatus, body.get("speech")),
-        "provider": _build(ProviderStatus, body.get("provider")),
+        "provider": _provider(body.get("provider")),
+        "providers": tuple(map(_provider, body.get("providers") or ())),
         "backlog": _build(BacklogStatus, body.get("backlog")),
         "store": _build(StoreStatus, body.get("store")),
         "problems": tuple(body.get("problems") or ()),
@@ -228,6 +240,11 @@ def _ear_problems(ear: EarStatus) -> list[str]:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _provider(body: object) -> ProviderStatus:
+    provider: ProviderStatus = _build(ProviderStatus, body)
+    return replace(provider, connections=tuple(provider.connections))
 
 
 def _build(kind: Any, body: object) -> Any:

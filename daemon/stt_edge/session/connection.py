@@ -14,234 +14,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any, Final
 
 from stt_edge.errors import FailureKind, ProviderError
-from stt_edge.providers.base import Capabilities, Partial
-from stt_edge.providers.base import Final as FinalResult
-
-
-class Phase(StrEnum):
-    """Where a connection is in its life."""
-
-    CONNECTING = "connecting"
-    STREAMING = "streaming"
-    DRAINING = "draining"
-    """All audio has been sent; results are still coming."""
-    HELD = "held"
-    """Open, with no utterance in hand."""
-    CLOSED = "closed"
-
-
-class TimerName(StrEnum):
-    """The timers of a connection; at most one of each runs."""
-
-    CONNECT = "connect"
-    DRAIN = "drain"
-    HOLD = "hold"
+from stt_edge.providers.base import Capabilities
+from stt_edge.session.connection_terms import (
+    AcceptFinal,
+    Assigned,
+    AudioDone,
+    BeginUtterance,
+    Broke,
+    CancelTimer,
+    CloseTransport,
+    CompleteUtterance,
+    Connected,
+    CountLate,
+    DrainFailed,
+    Effect,
+    Event,
+    GotFarewell,
+    GotFinal,
+    GotFinalized,
+    GotPartial,
+    GotSubmitted,
+    NoteJob,
+    OpenTransport,
+    Phase,
+    Released,
+    ReportFailure,
+    ReportFree,
+    ReturnUtterance,
+    SendFinalize,
+    SendGoodbye,
+    SendKeepAlive,
+    ShowPartial,
+    StartTimer,
+    TimedOut,
+    TimerName,
+)
 
 
 class IllegalTransitionError(Exception):
     """An event came in a phase that has no rule for it: a mistake of ours."""
 
-
-# --- events -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """The transport is open, and the provider is ready for audio."""
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """An utterance is to go on this connection."""
-
-    utterance_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class AudioDone:
-    """The last sample of the utterance in hand, which has ended, has been sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class GotPartial:
-    """The provider sent a partial."""
-
-    partial: Partial
-
-
-@dataclass(frozen=True, slots=True)
-class GotFinal:
-    """The provider sent a final."""
-
-    final: FinalResult
-
-
-@dataclass(frozen=True, slots=True)
-class GotFinalized:
-    """The provider has said everything of the utterance in hand and stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class GotFarewell:
-    """The connection ended in good order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broke:
-    """The connection is of no more use."""
-
-    failure: ProviderError
-
-
-@dataclass(frozen=True, slots=True)
-class TimedOut:
-    """A timer ran out."""
-
-    timer: TimerName
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """We want the connection no more: give way to live speech, stop."""
-
-
-Event = (
-    Connected
-    | Assigned
-    | AudioDone
-    | GotPartial
-    | GotFinal
-    | GotFinalized
-    | GotFarewell
-    | Broke
-    | TimedOut
-    | Released
-)
-
-# --- effects ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OpenTransport:
-    """Connect, then say what the protocol says first."""
-
-
-@dataclass(frozen=True, slots=True)
-class BeginUtterance:
-    """Tell the protocol and follow the utterance's log from where it was acknowledged."""
-
-    utterance_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SendFinalize:
-    """Ask for the rest and keep the connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class SendGoodbye:
-    """Say that no more audio will come."""
-
-
-@dataclass(frozen=True, slots=True)
-class CloseTransport:
-    """Close the transport; nothing of the connection is needed any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class StartTimer:
-    """Start (or start anew) a timer."""
-
-    timer: TimerName
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
-    """Stop a timer, whether it runs or not."""
-
-    timer: TimerName
-
-
-@dataclass(frozen=True, slots=True)
-class ShowPartial:
-    """Show what is understood so far."""
-
-    utterance_id: str
-    partial: Partial
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptFinal:
-    """Commit a result."""
-
-    utterance_id: str
-    final: FinalResult
-
-
-@dataclass(frozen=True, slots=True)
-class CountLate:
-    """A result came when nothing was in hand; count it and let it go."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompleteUtterance:
-    """Everything the provider had to say of it has been said."""
-
-    utterance_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class DrainFailed:
-    """The provider never confirmed the end: promote the partial, or send it all again, once."""
-
-    utterance_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReturnUtterance:
-    """The utterance has to go on elsewhere, from where it was acknowledged."""
-
-    utterance_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReportFailure:
-    """Tell the provider's standing."""
-
-    failure: ProviderError
-    established: bool
-    """A session was streaming or draining when it broke."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportFree:
-    """The connection can take an utterance."""
-
-
-Effect = (
-    OpenTransport
-    | BeginUtterance
-    | SendFinalize
-    | SendGoodbye
-    | CloseTransport
-    | StartTimer
-    | CancelTimer
-    | ShowPartial
-    | AcceptFinal
-    | CountLate
-    | CompleteUtterance
-    | DrainFailed
-    | ReturnUtterance
-    | ReportFailure
-    | ReportFree
-)
-
-# --- the machine --------------------------------------------------------------------------------
 
 EARLY_HOLD_S: Final = 5.0
 """How long a connection opened at a mere onset waits for the utterance that may follow."""
@@ -254,9 +69,20 @@ class Connection:
     capabilities: Capabilities
     hold_s: float = 0.0
     """How long to keep it between utterances; 0 closes it after each."""
+    connect_timeout_s: float | None = None
+    """Give up sooner than the provider is usually given; None is its own limit."""
     phase: Phase = Phase.CONNECTING
     utterance_id: str | None = None
     """The utterance in hand."""
+    parted: bool = False
+    """The goodbye has been said."""
+
+    @property
+    def ready_within_s(self) -> float:
+        """Return how long connecting may take."""
+        if self.connect_timeout_s is None:
+            return self.capabilities.connect_timeout_s
+        return min(self.connect_timeout_s, self.capabilities.connect_timeout_s)
 
 
 Step = tuple[Connection, tuple[Effect, ...]]
@@ -264,8 +90,7 @@ Step = tuple[Connection, tuple[Effect, ...]]
 
 def start(connection: Connection) -> Step:
     """Return the first step of a new connection, with or without an utterance in hand."""
-    timeout_s = connection.capabilities.connect_timeout_s
-    return connection, (OpenTransport(), StartTimer(TimerName.CONNECT, timeout_s))
+    return connection, (OpenTransport(), StartTimer(TimerName.CONNECT, connection.ready_within_s))
 
 
 def step(connection: Connection, event: Event) -> Step:
@@ -280,7 +105,8 @@ def _connected(connection: Connection, _: Connected) -> Step:
     stop = CancelTimer(TimerName.CONNECT)
     if connection.utterance_id is None:
         hold = StartTimer(TimerName.HOLD, max(connection.hold_s, EARLY_HOLD_S))
-        return replace(connection, phase=Phase.HELD), (stop, hold, ReportFree())
+        keep = _keep_alive(connection)
+        return replace(connection, phase=Phase.HELD), (stop, hold, *keep, ReportFree())
     begin = BeginUtterance(connection.utterance_id)
     return replace(connection, phase=Phase.STREAMING), (stop, begin)
 
@@ -293,13 +119,32 @@ def _assigned_early(connection: Connection, event: Assigned) -> Step:
 
 def _assigned_held(connection: Connection, event: Assigned) -> Step:
     after = replace(connection, phase=Phase.STREAMING, utterance_id=event.utterance_id)
-    return after, (CancelTimer(TimerName.HOLD), BeginUtterance(event.utterance_id))
+    stops = CancelTimer(TimerName.HOLD), CancelTimer(TimerName.KEEP_ALIVE)
+    return after, (*stops, BeginUtterance(event.utterance_id))
 
 
 def _audio_done(connection: Connection, _: AudioDone) -> Step:
-    ask = SendFinalize() if connection.capabilities.finalize else SendGoodbye()
+    draining = replace(connection, phase=Phase.DRAINING)
     drain = StartTimer(TimerName.DRAIN, connection.capabilities.drain_timeout_s)
-    return replace(connection, phase=Phase.DRAINING), (ask, drain)
+    if not connection.capabilities.finalize:
+        parted, goodbye = _goodbye(draining)
+        return parted, (*goodbye, drain)
+    answer_s = connection.capabilities.finalize_timeout_s
+    wait = () if answer_s is None else (StartTimer(TimerName.FINALIZE, answer_s),)
+    return draining, (SendFinalize(), *wait, drain)
+
+
+def _goodbye(connection: Connection) -> Step:
+    """Say the goodbye; a service that may not hear the first is told again after a while."""
+    again_s = connection.capabilities.goodbye_again_s
+    again = again_s is not None and not connection.parted
+    timer = (StartTimer(TimerName.GOODBYE, again_s),) if again and again_s is not None else ()
+    return replace(connection, parted=True), (SendGoodbye(), *timer)
+
+
+def _keep_alive(connection: Connection) -> tuple[Effect, ...]:
+    every_s = connection.capabilities.keep_alive_s
+    return () if every_s is None else (StartTimer(TimerName.KEEP_ALIVE, every_s),)
 
 
 def _partial(connection: Connection, event: GotPartial) -> Step:
@@ -314,6 +159,12 @@ def _final(connection: Connection, event: GotFinal) -> Step:
     return connection, (AcceptFinal(connection.utterance_id, event.final),)
 
 
+def _submitted(connection: Connection, event: GotSubmitted) -> Step:
+    if connection.utterance_id is None:
+        return connection, ()
+    return connection, (NoteJob(connection.utterance_id, event.token),)
+
+
 def _late(connection: Connection, _: Event) -> Step:
     return connection, (CountLate(),)
 
@@ -322,13 +173,17 @@ def _finalized(connection: Connection, _: GotFinalized) -> Step:
     if connection.utterance_id is None:
         return connection, ()
     complete = CompleteUtterance(connection.utterance_id)
+    stop = CancelTimer(TimerName.FINALIZE)
     after = replace(connection, utterance_id=None)
+    if connection.parted:
+        return after, (stop, complete)
     if connection.hold_s > 0:
-        hold = StartTimer(TimerName.HOLD, connection.hold_s)
+        hold = StartTimer(TimerName.HOLD, connection.hold_s), *_keep_alive(connection)
         held = replace(after, phase=Phase.HELD)
-        return held, (CancelTimer(TimerName.DRAIN), complete, hold, ReportFree())
+        return held, (stop, CancelTimer(TimerName.DRAIN), complete, *hold, ReportFree())
     drain = StartTimer(TimerName.DRAIN, connection.capabilities.drain_timeout_s)
-    return after, (complete, SendGoodbye(), drain)
+    parted, goodbye = _goodbye(after)
+    return parted, (stop, complete, *goodbye, drain)
 
 
 def _farewell(connection: Connection, _: GotFarewell) -> Step:
@@ -359,10 +214,12 @@ def _broke_idle(connection: Connection, _: Event) -> Step:
 
 def _timed_out(connection: Connection, event: TimedOut) -> Step:
     if event.timer is TimerName.CONNECT and connection.phase is Phase.CONNECTING:
-        wait = connection.capabilities.connect_timeout_s
-        return _broke(
-            connection, Broke(ProviderError(FailureKind.TIMEOUT, f"not ready after {wait:g} s"))
-        )
+        late = f"not ready after {connection.ready_within_s:g} s"
+        return _broke(connection, Broke(ProviderError(FailureKind.TIMEOUT, late)))
+    if event.timer in (TimerName.FINALIZE, TimerName.GOODBYE):
+        return _unanswered(connection)
+    if event.timer is TimerName.KEEP_ALIVE and connection.phase is Phase.HELD:
+        return connection, (SendKeepAlive(), *_keep_alive(connection))
     if event.timer is TimerName.DRAIN and connection.phase is Phase.DRAINING:
         if connection.utterance_id is None:
             return _closed(connection)
@@ -370,6 +227,12 @@ def _timed_out(connection: Connection, event: TimedOut) -> Step:
     if event.timer is TimerName.HOLD and connection.phase is Phase.HELD:
         return _released_held(connection, Released())
     return connection, ()  # ran out while being cancelled
+
+
+def _unanswered(connection: Connection) -> Step:
+    if connection.phase is not Phase.DRAINING:
+        return connection, ()  # ran out while being cancelled
+    return _goodbye(connection)
 
 
 def _released(connection: Connection, _: Released) -> Step:
@@ -380,8 +243,9 @@ def _released(connection: Connection, _: Released) -> Step:
 
 def _released_held(connection: Connection, _: Released) -> Step:
     drain = StartTimer(TimerName.DRAIN, connection.capabilities.drain_timeout_s)
-    after = replace(connection, phase=Phase.DRAINING)
-    return after, (CancelTimer(TimerName.HOLD), SendGoodbye(), drain)
+    after, goodbye = _goodbye(replace(connection, phase=Phase.DRAINING))
+    stops = CancelTimer(TimerName.HOLD), CancelTimer(TimerName.KEEP_ALIVE)
+    return after, (*stops, *goodbye, drain)
 
 
 def _nothing(connection: Connection, _: Event) -> Step:
@@ -401,6 +265,7 @@ TABLE: Final[dict[tuple[Phase, type], Rule]] = {
     (Phase.CONNECTING, Assigned): _assigned_early,
     (Phase.CONNECTING, GotPartial): _late,
     (Phase.CONNECTING, GotFinal): _late,
+    (Phase.CONNECTING, GotSubmitted): _nothing,
     (Phase.CONNECTING, GotFinalized): _nothing,
     (Phase.CONNECTING, GotFarewell): _farewell_early,
     (Phase.CONNECTING, Broke): _broke,
@@ -409,6 +274,7 @@ TABLE: Final[dict[tuple[Phase, type], Rule]] = {
     (Phase.STREAMING, AudioDone): _audio_done,
     (Phase.STREAMING, GotPartial): _partial,
     (Phase.STREAMING, GotFinal): _final,
+    (Phase.STREAMING, GotSubmitted): _submitted,
     (Phase.STREAMING, GotFinalized): _nothing,
     (Phase.STREAMING, GotFarewell): _farewell_early,
     (Phase.STREAMING, Broke): _broke,
@@ -416,6 +282,7 @@ TABLE: Final[dict[tuple[Phase, type], Rule]] = {
     (Phase.STREAMING, Released): _released,
     (Phase.DRAINING, GotPartial): _partial,
     (Phase.DRAINING, GotFinal): _final,
+    (Phase.DRAINING, GotSubmitted): _submitted,
     (Phase.DRAINING, GotFinalized): _finalized,
     (Phase.DRAINING, GotFarewell): _farewell,
     (Phase.DRAINING, Broke): _broke,
@@ -424,6 +291,7 @@ TABLE: Final[dict[tuple[Phase, type], Rule]] = {
     (Phase.HELD, Assigned): _assigned_held,
     (Phase.HELD, GotPartial): _late,
     (Phase.HELD, GotFinal): _late,
+    (Phase.HELD, GotSubmitted): _nothing,
     (Phase.HELD, GotFinalized): _nothing,
     (Phase.HELD, GotFarewell): _broke_idle,
     (Phase.HELD, Broke): _broke_idle,
@@ -434,6 +302,7 @@ TABLE: Final[dict[tuple[Phase, type], Rule]] = {
     (Phase.CLOSED, AudioDone): _nothing,
     (Phase.CLOSED, GotPartial): _late,
     (Phase.CLOSED, GotFinal): _late,
+    (Phase.CLOSED, GotSubmitted): _nothing,
     (Phase.CLOSED, GotFinalized): _nothing,
     (Phase.CLOSED, GotFarewell): _nothing,
     (Phase.CLOSED, Broke): _nothing,

@@ -1,7 +1,8 @@
-"""Who speaks to the provider when: places utterances on connections and takes results back.
+"""The session as the service sees it: takes utterances in, and what connections say of them back.
 
 Everything in here runs on the event loop and returns at once; waiting is done by the connections
-(``link.py``) and by whoever carries results to the store.
+(``link.py``) and by whoever carries results to the store. Which provider an utterance goes to is
+for the chain to say (``chain.py``), and when for the placement (``placement.py``).
 """
 
 from __future__ import annotations
@@ -9,32 +10,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.clock import Clock
 from stt_edge.errors import FailureKind, LogError, ProviderError
-from stt_edge.model import Part, UtteranceEnd, UtteranceStart, UtteranceState, samples_to_s
+from stt_edge.model import (
+    Part,
+    Record,
+    UtteranceEnd,
+    UtteranceStart,
+    UtteranceState,
+)
 from stt_edge.providers import base
+from stt_edge.session.budget import Cost, Ledger, cost_of
+from stt_edge.session.chain import Chain, SessionRules
+from stt_edge.session.lane import Lane
 from stt_edge.session.link import Link, Usage
+from stt_edge.session.placement import LIVE_S, Placement
 from stt_edge.session.ports import AudioLog, Listener, Results
 from stt_edge.session.progress import Progress
 from stt_edge.session.record import build_record
-from stt_edge.session.standing import PROOF_STREAMING_S, Health, Standing
+from stt_edge.session.standing import PROOF_STREAMING_S, Health
 
 _log = logging.getLogger(__name__)
 
-LIVE_S: Final = 5.0
-"""So long after its end an utterance still counts as live; later it is backlog, and delayed."""
 STRIKES: Final = 5
 """Typed errors of its own after which an utterance is set aside as poisoned."""
-_RETRY_CONGESTED_S: Final = 1.0
+READY_WITHIN_S: Final = 5.0
+"""Where there is another provider, one that is not ready by then counts as down."""
+_TROUBLED_S: Final = (2.0, 300.0)
 _GOODBYE_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class DispatcherStatus:
-    """What the status document says of sessions."""
+class LaneStatus:
+    """What the status document says of a provider."""
 
     provider: str
     health: str
@@ -42,6 +54,18 @@ class DispatcherStatus:
     """The last failure in one line; empty while all is well."""
     retry_in_s: float
     connections: tuple[str, ...]
+    today: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStatus:
+    """What the status document says of sessions."""
+
+    lanes: tuple[LaneStatus, ...]
+    """In the order of the configuration."""
+    in_use: str
+    """The provider that the next utterance would go to."""
+    budget_spent: bool
     unfinished: int
     """Utterances that are not finished, with those that wait."""
     waiting: int
@@ -53,22 +77,21 @@ class DispatcherStatus:
 
 
 class Dispatcher:
-    """Places utterances on connections of one provider."""
+    """Places utterances on connections of the providers of a chain."""
 
     def __init__(
         self,
-        provider: base.Provider,
+        providers: Sequence[base.Provider],
         audio: AudioLog,
         results: Results,
         listener: Listener,
         clock: Clock,
         *,
         node: str,
-        hold_s: float | None = None,
-        connect_early: bool = True,
+        rules: SessionRules | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        """Start with nothing to do; for ``hold_s`` and ``connect_early`` see ``configure``."""
+        """Start with nothing to do; there is at least one provider."""
         self._audio = audio
         self._results = results
         self._listener = listener
@@ -76,32 +99,50 @@ class Dispatcher:
         self._node = node
         self._rng = rng or random.Random()  # noqa: S311  jitter, not secrecy
         self._loop = asyncio.get_running_loop()
-        self._standing = Standing()
+        self._chain = Chain(providers, rules or SessionRules(), clock)
         self._known: dict[str, Progress] = {}
-        self._waiting: list[Progress] = []
-        self._links: list[Link] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._placement = Placement(self._chain, self._open, results, listener)
         self._idle = asyncio.Event()
         self._idle.set()
-        self._stopping = False
         self._late = 0
         self._poisoned = 0
-        self._finished = 0
-        self.configure(provider, hold_s=hold_s, connect_early=connect_early)
+        self._finished: dict[str, int] = {}
 
     # --- what the service tells it ---
 
     def onset(self) -> None:
         """Prepare for speech that may be confirmed in a moment, where preparing costs nothing."""
-        self._standing = self._standing.woken(self._now())
-        if self._provider.warm is not None:
-            self._provider.warm()
-        elif self._early and self._can_open() and not any(link.free for link in self._links):
-            self._open(None)
+        self.hint()
+        lane = self._chain.choose(None, self._now())
+        if lane is None:
+            return
+        if lane.provider.warm is not None:
+            lane.provider.warm()
+        elif lane.early and lane.can_open(self._now()):
+            self._placement.have_ready(lane)
+
+    def hint(self) -> None:
+        """Take a sign that waiting may be over: speech, or a change of the network."""
+        for lane in self._chain.lanes:
+            lane.standing = lane.standing.woken(self._now())
+        self._placement.place()
+
+    def mended(self, provider: str) -> None:
+        """Take that what blocked a provider may have been mended, such as its key file."""
+        for lane in self._chain.lanes:
+            if lane.name == provider:
+                lane.standing = lane.standing.unblocked(self._now())
+        self._placement.place()
+
+    def watched(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the files whose change may mend a provider that is blocked."""
+        blocked = (lane for lane in self._chain.lanes if lane.standing.health is Health.BLOCKED)
+        return {lane.name: lane.provider.watched for lane in blocked}
 
     def opened(self, head: UtteranceStart) -> None:
         """Take an utterance that has begun."""
-        self._standing = self._standing.woken(self._now())
+        for lane in self._chain.lanes:
+            lane.standing = lane.standing.woken(self._now())
         self._enqueue(Progress(head))
 
     def grew(self, utterance_id: str) -> None:
@@ -121,11 +162,19 @@ class Dispatcher:
                 self.grew(utterance_id)
 
     def recovered(
-        self, head: UtteranceStart, tail: UtteranceEnd, parts: list[Part], acked: int
+        self,
+        head: UtteranceStart,
+        tail: UtteranceEnd,
+        parts: list[Part],
+        acked: int,
+        *,
+        job: tuple[str, str] | None = None,
+        supersedes: str | None = None,
     ) -> None:
         """Take an utterance that an earlier run left unfinished."""
         progress = Progress(head, recovered=True)
         progress.tail, progress.ended_s = tail, self._now() - LIVE_S
+        progress.job, progress.supersedes = job, supersedes
         progress.resume(parts, acked)
         if progress.acked >= tail.end:
             self._known[progress.id] = progress
@@ -135,29 +184,23 @@ class Dispatcher:
 
     @property
     def busy(self) -> bool:
-        """Whether there are utterances that are not finished."""
-        return bool(self._known)
+        """Whether there are utterances of which there is no record yet."""
+        return any(not progress.redone for progress in self._known.values())
 
-    def configure(
-        self, provider: base.Provider, *, hold_s: float | None, connect_early: bool
-    ) -> None:
-        """Use a provider as newly configured, from the next connection on.
-
-        ``hold_s`` None is what the provider says is free.
-        """
-        capabilities = provider.capabilities
-        free_s = capabilities.hold_s if hold_s is None else hold_s
-        self._provider = provider
-        self._hold_s = free_s if capabilities.finalize else 0.0
-        self._early = connect_early and capabilities.billing is not base.Billing.SESSION
-        self._standing = Standing()
-        for link in list(self._links):
+    def configure(self, providers: Sequence[base.Provider], rules: SessionRules) -> None:
+        """Use the providers and rules as newly configured, from the next connection on."""
+        self._chain.configure(providers, rules)
+        for link in self._chain.links:
             if link.free:
                 link.release()
-        self._place()
+        self._placement.place()
+
+    def spent_before(self, ledger: Ledger) -> None:
+        """Take what an earlier run spent today."""
+        self._chain.load(ledger)
 
     async def drain(self, timeout_s: float | None) -> bool:
-        """Wait until every utterance that has ended is finished; return whether all are."""
+        """Wait until every utterance that has ended has its record; return whether all have."""
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         except TimeoutError:
@@ -166,10 +209,8 @@ class Dispatcher:
 
     async def aclose(self) -> None:
         """Let go of all connections; what is unfinished stays in the log."""
-        self._stopping = True
-        if self._timer is not None:
-            self._timer.cancel()
-        links = list(self._links)
+        self._placement.stop()
+        links = self._chain.links
         joined = asyncio.gather(*(link.join() for link in links))
         for link in links:
             link.release()
@@ -180,87 +221,54 @@ class Dispatcher:
 
     def status(self) -> DispatcherStatus:
         """Return what the status document says of sessions."""
-        failure = self._standing.last_failure
+        lane = self._chain.choose(None, self._now())
         return DispatcherStatus(
-            provider=self._provider.name,
-            health=self._standing.health.value,
-            message="" if failure is None else str(failure),
-            retry_in_s=round(self._standing.wait_s(self._now()), 1),
-            connections=tuple(link.phase.value for link in self._links),
+            lanes=tuple(map(self._lane_status, self._chain.lanes)),
+            in_use=(lane or self._chain.first).name,
+            budget_spent=self._chain.spent,
             unfinished=len(self._known),
-            waiting=len(self._waiting),
-            waiting_s=round(sum(self._remaining_s(progress) for progress in self._waiting), 1),
+            waiting=len(self._placement.waiting),
+            waiting_s=self._placement.waiting_s,
             late_results=self._late,
             poisoned=self._poisoned,
         )
 
-    # --- placing ---
+    def _lane_status(self, lane: Lane) -> LaneStatus:
+        failure = lane.standing.last_failure
+        return LaneStatus(
+            provider=lane.name,
+            health=lane.standing.health.value,
+            message="" if failure is None else str(failure),
+            retry_in_s=round(lane.standing.wait_s(self._now()), 1),
+            connections=tuple(link.phase.value for link in lane.links),
+            today=self._chain.ledger.of(lane.name),
+        )
 
     def _enqueue(self, progress: Progress) -> None:
         self._known[progress.id] = progress
-        self._idle.clear()
-        self._waiting.append(progress)
-        self._place()
+        if not progress.redone:
+            self._idle.clear()
+        self._placement.add(progress)
+        self._placement.place()
 
-    def _place(self) -> None:
-        """Put waiting utterances on connections, as far as there are any to be had."""
-        while self._waiting and not self._stopping:
-            if self._results.congested():
-                self._place_later(_RETRY_CONGESTED_S)
-                return
-            if (wait_s := self._standing.wait_s(self._now())) > 0:
-                self._place_later(wait_s)
-                return
-            progress = min(self._waiting, key=self._urgency)
-            free = next((link for link in self._links if link.free), None)
-            if free is None and not self._can_open():
-                self._make_room(progress)
-                return
-            self._waiting.remove(progress)
-            if free is not None:
-                free.assign(progress)
-            else:
-                self._open(progress)
-
-    def _place_later(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._place)
-
-    def _urgency(self, progress: Progress) -> tuple[bool, int, str]:
-        """Live before backlog, untroubled before troubled, old before new (ids sort by time)."""
-        return (not self._is_live(progress), progress.strikes, progress.id)
-
-    def _is_live(self, progress: Progress) -> bool:
-        return progress.ended_s is None or self._now() - progress.ended_s < LIVE_S
-
-    def _make_room(self, progress: Progress) -> None:
-        """Let backlog give way to live speech: it goes on later from where it was acknowledged."""
-        if not self._is_live(progress):
-            return
-        for link in self._links:
-            if link.progress is not None and not self._is_live(link.progress):
-                link.release()
-                return
-
-    def _can_open(self) -> bool:
-        limit = self._provider.capabilities.max_connections
-        return len(self._links) < limit and self._standing.wait_s(self._now()) <= 0
-
-    def _open(self, progress: Progress | None) -> None:
-        link = Link(self._provider, self, self._audio, hold_s=self._hold_s, progress=progress)
-        self._links.append(link)
+    def _open(self, lane: Lane, progress: Progress | None) -> None:
+        patience_s = READY_WITHIN_S if self._chain.has_alternative(lane) else None
+        link = Link(
+            lane.provider,
+            self,
+            self._audio,
+            hold_s=lane.hold_s,
+            progress=progress,
+            connect_timeout_s=patience_s,
+        )
+        lane.links.append(link)
         link.start()
 
     def _link_of(self, utterance_id: str) -> Link | None:
-        for link in self._links:
+        for link in self._chain.links:
             if link.progress is not None and link.progress.id == utterance_id:
                 return link
         return None
-
-    def _remaining_s(self, progress: Progress) -> float:
-        end = progress.tail.end if progress.tail is not None else progress.position
-        return samples_to_s(max(0, end - progress.acked))
 
     def _now(self) -> float:
         return self._loop.time()
@@ -270,49 +278,53 @@ class Dispatcher:
     def link_partial(self, progress: Progress, partial: base.Partial) -> None:
         """Show a partial behind what is committed already."""
         progress.note(partial)
+        if progress.redone:
+            return
         said = [part.text for part in progress.parts] + [partial.text]
         self._listener.partial(progress.id, " ".join(text for text in said if text))
 
-    def link_final(self, progress: Progress, final: base.Final) -> None:
+    def link_final(self, link: Link, progress: Progress, final: base.Final) -> None:
         """Commit a final, if it says something new."""
-        self._proved()
+        self._proved(self._chain.lane_of(link))
         if (part := progress.accept(final)) is not None:
             self._results.commit(part, progress.acked)
 
-    def link_complete(self, progress: Progress) -> None:
+    def link_complete(self, link: Link, progress: Progress) -> None:
         """Finish an utterance whose end the provider has confirmed."""
-        self._proved()
+        self._proved(self._chain.lane_of(link))
         self._finish(progress)
 
-    def link_drain_failed(self, progress: Progress) -> None:
+    def link_drain_failed(self, link: Link, progress: Progress) -> None:
         """Make do with the partial, or send the utterance once more, or make do with nothing."""
         late = ProviderError(FailureKind.TIMEOUT, "no result in time after the end of speech")
-        self._fail(late, established=True)
-        promote = self._provider.capabilities.on_drain_timeout == "promote"
-        part = progress.promote() if promote else None
-        if part is not None:
-            self._results.commit(part, progress.acked)
+        self._fail(self._chain.lane_of(link), late, established=True)
+        promote = link.provider.capabilities.on_drain_timeout == "promote"
+        promoted = progress.promote() if promote else []
+        if promoted:
+            for part in promoted:
+                self._results.commit(part, progress.acked)
             self._finish(progress)
         elif progress.resent:
             progress.truncated = True
             self._finish(progress)
         else:
             progress.resent = True
-            self.link_returned(progress)
+            self.link_returned(link, progress)
 
-    def link_returned(self, progress: Progress) -> None:
+    def link_returned(self, link: Link, progress: Progress) -> None:
         """Let an utterance wait for another connection."""
+        self._chain.lane_of(link).returned(progress.id)
         if progress.unreadable:
             if progress.tail is not None:
                 self._finish(progress)
             return
-        if progress.strikes >= STRIKES and self._finished > progress.finished_at_strike:
+        finished = self._finished.get(link.provider.name, 0)
+        if progress.strikes >= STRIKES and finished > progress.finished_at_strike:
             self._poison(progress)
             return
         progress.reconnects += 1
-        self._waiting.append(progress)
-        # The caller is in the middle of closing a connection; place when that is done.
-        self._place_later(0)
+        # The caller is in the middle of closing a connection; placing waits until that is done.
+        self._placement.add(progress)
 
     def link_unreadable(self, progress: Progress, error: LogError) -> None:
         """Finish an utterance whose audio is lost with what there is of it."""
@@ -323,44 +335,71 @@ class Dispatcher:
         self, link: Link, failure: ProviderError, progress: Progress | None, *, established: bool
     ) -> None:
         """Count a failure against the provider, or against the utterance it is about."""
+        lane = self._chain.lane_of(link)
         if established and link.streamed_s >= PROOF_STREAMING_S:
-            self._proved()
-        self._fail(failure, established=established)
+            self._proved(lane)
+        if progress is not None and progress.job_with(lane.name) is not None:
+            failure = self._job_failed(progress, failure)
+        self._fail(lane, failure, established=established)
         # A local engine that dies of an utterance says nothing; its death says it.
         dies = link.provider.capabilities.local and failure.kind is FailureKind.LOST
         if progress is not None and (failure.kind is FailureKind.UTTERANCE or dies):
-            if not progress.strikes:
-                progress.finished_at_strike = self._finished
-            progress.strikes += 1
+            self._strike(lane, progress)
+
+    def link_job(self, progress: Progress, provider: str, token: str) -> None:
+        """Store the token of a job, so that the audio need not be sent a second time."""
+        progress.job = (provider, token)
+        self._results.job(progress.id, progress.job)
 
     def link_late(self) -> None:
         """Count a result that came after its utterance was finished."""
         self._late += 1
 
-    def link_free(self) -> None:
-        """Give the connection the most urgent utterance, if one waits."""
-        self._place_later(0)
+    def link_free(self, link: Link) -> None:
+        """Give the connection the most urgent utterance, if one waits; a probe has done its job."""
+        lane = self._chain.lane_of(link)
+        if link is lane.probe:
+            lane.greeted()
+            self._loop.call_soon(link.release)
+        self._placement.later(0)
 
     def link_closed(self, link: Link, usage: Usage) -> None:
         """Forget the connection and note what it cost."""
-        self._links.remove(link)
-        self._results.usage(link.provider.name, usage.seconds_sent, usage.connection_s)
-        if not self._stopping:
-            self._place()
+        self._chain.forget(link)
+        cost = cost_of(link.provider, usage.seconds_sent, usage.connection_s)
+        self._chain.spend(link.provider.name, cost)
+        self._results.usage(link.provider.name, cost)
+        self._placement.place()
 
     # --- standing and ends ---
 
-    def _fail(self, failure: ProviderError, *, established: bool) -> None:
-        before = self._standing
-        self._standing = before.failed(failure, self._now(), self._rng, established=established)
-        if self._standing.health is not before.health:
-            health = self._standing.health.value
-            self._listener.standing(self._provider.name, health, str(failure))
+    def _fail(self, lane: Lane, failure: ProviderError, *, established: bool) -> None:
+        before = lane.standing
+        lane.failed(failure, self._now(), self._rng, established=established)
+        if lane.standing.health is not before.health:
+            self._listener.standing(lane.name, lane.standing.health.value, str(failure))
 
-    def _proved(self) -> None:
-        if self._standing.health is not Health.UP:
-            self._listener.standing(self._provider.name, Health.UP.value, "")
-        self._standing = self._standing.proved()
+    def _proved(self, lane: Lane) -> None:
+        if lane.standing.health is not Health.UP:
+            self._listener.standing(lane.name, Health.UP.value, "")
+        lane.proved()
+
+    def _strike(self, lane: Lane, progress: Progress) -> None:
+        """Count a failure an utterance is to blame for; the next attempt comes later each time."""
+        if not progress.strikes:
+            progress.finished_at_strike = self._finished.get(lane.name, 0)
+        progress.strikes += 1
+        first_s, cap_s = _TROUBLED_S
+        if progress.strikes > 1:
+            progress.due_s = self._now() + min(cap_s, first_s ** (progress.strikes - 1))
+
+    def _job_failed(self, progress: Progress, failure: ProviderError) -> ProviderError:
+        """Give up a job the provider does not know any more, or has failed at: send the audio."""
+        if failure.kind not in (FailureKind.REQUEST, FailureKind.UTTERANCE):
+            return failure
+        progress.job = None
+        self._results.job(progress.id, None)
+        return ProviderError(FailureKind.SERVER, failure.message, code=failure.code)
 
     def _finish(self, progress: Progress) -> None:
         for part in progress.settle():
@@ -371,10 +410,21 @@ class Dispatcher:
         record = build_record(progress, self._node, self._clock, delayed=delayed)
         if record is None:
             self._listener.partial(progress.id, "")  # what was shown of it is withdrawn
+        name = progress.provider_name or ""
+        self._finished[name] = self._finished.get(name, 0) + 1
+        if self._chain.by_fallback(progress) and not progress.unreadable:
+            self._do_again(progress, record)
+            return
         state = UtteranceState.DROPPED if progress.unreadable else UtteranceState.DONE
         self._results.finish(progress.id, state, record)
-        self._finished += 1
         self._forget(progress)
+
+    def _do_again(self, progress: Progress, record: Record | None) -> None:
+        """Keep an utterance for the first provider, now that a fallback has made a record of it."""
+        self._results.provisional(progress.id, record)
+        progress.redo("" if record is None else record.id)
+        self._placement.add(progress)
+        self._notice_idle()
 
     def _poison(self, progress: Progress) -> None:
         _log.error(
@@ -388,5 +438,8 @@ class Dispatcher:
 
     def _forget(self, progress: Progress) -> None:
         del self._known[progress.id]
-        if not self._known:
+        self._notice_idle()
+
+    def _notice_idle(self) -> None:
+        if not self.busy:
             self._idle.set()

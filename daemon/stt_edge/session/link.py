@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from stt_edge.errors import FailureKind, LogError, ProviderError
-from stt_edge.model import SAMPLE_BYTES, AudioSpan, ms_to_samples, samples_to_s
+from stt_edge.model import AudioSpan, ms_to_samples, samples_to_s
 from stt_edge.providers import base
 from stt_edge.session import connection as machine
-from stt_edge.session.connection import Connection, Phase, TimerName
+from stt_edge.session import connection_terms as terms
+from stt_edge.session.connection import Connection
+from stt_edge.session.connection_terms import Phase, TimerName
+from stt_edge.session.pacing import Chunk, TokenBucket, cut, pcm_of, samples_of
 from stt_edge.session.ports import AudioLog
 from stt_edge.session.progress import Progress
 
 _log = logging.getLogger(__name__)
 
-_READ_SAMPLES = ms_to_samples(2000)
+_READ_SAMPLES: Final = ms_to_samples(2000)
+_STALLED_S: Final = 8.0
+"""A provider on a network that takes nothing for so long has stopped reading, or is not there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one connection cost."""
+    """What one connection was used for."""
 
     seconds_sent: float
     connection_s: float
@@ -40,16 +46,16 @@ class LinkOwner(Protocol):
     def link_partial(self, progress: Progress, partial: base.Partial) -> None:
         """Take a partial of the utterance in hand."""
 
-    def link_final(self, progress: Progress, final: base.Final) -> None:
+    def link_final(self, link: Link, progress: Progress, final: base.Final) -> None:
         """Take a final of the utterance in hand."""
 
-    def link_complete(self, progress: Progress) -> None:
+    def link_complete(self, link: Link, progress: Progress) -> None:
         """Take that the utterance is complete."""
 
-    def link_drain_failed(self, progress: Progress) -> None:
+    def link_drain_failed(self, link: Link, progress: Progress) -> None:
         """Take that the provider never confirmed the end of the utterance."""
 
-    def link_returned(self, progress: Progress) -> None:
+    def link_returned(self, link: Link, progress: Progress) -> None:
         """Take back an utterance that has to go on elsewhere."""
 
     def link_unreadable(self, progress: Progress, error: LogError) -> None:
@@ -60,11 +66,14 @@ class LinkOwner(Protocol):
     ) -> None:
         """Take a failure of the provider."""
 
+    def link_job(self, progress: Progress, provider: str, token: str) -> None:
+        """Take the token of a job the provider has made of the utterance in hand."""
+
     def link_late(self) -> None:
         """Take that a result came too late for its utterance."""
 
-    def link_free(self) -> None:
-        """Take that a connection can be given an utterance."""
+    def link_free(self, link: Link) -> None:
+        """Take that a connection is open and can be given an utterance."""
 
     def link_closed(self, link: Link, usage: Usage) -> None:
         """Take that the connection is gone; the last call about it."""
@@ -81,6 +90,7 @@ class Link:
         *,
         hold_s: float,
         progress: Progress | None,
+        connect_timeout_s: float | None = None,
     ) -> None:
         """Prepare a connection, for an utterance or for one that may follow."""
         self.provider = provider
@@ -92,6 +102,7 @@ class Link:
         self._state = Connection(
             provider.capabilities,
             hold_s=hold_s,
+            connect_timeout_s=connect_timeout_s,
             utterance_id=None if progress is None else progress.id,
         )
         self._protocol = provider.make_protocol()
@@ -104,6 +115,9 @@ class Link:
         self._sending = asyncio.Lock()
         self._opened_s = self._loop.time()
         self._samples_sent = 0
+        self._broken = False
+        """Lost without a word: there is nobody to say goodbye to."""
+        self._bucket = TokenBucket(provider.capabilities.pacing, self._opened_s)
 
     @property
     def phase(self) -> Phase:
@@ -115,6 +129,12 @@ class Link:
         """Whether it can be given an utterance."""
         idle = self._state.utterance_id is None
         return idle and self.phase in (Phase.CONNECTING, Phase.HELD)
+
+    @property
+    def session_left_s(self) -> float:
+        """For how long the provider will let the session go on."""
+        longest_s = self.provider.capabilities.max_session_s
+        return math.inf if longest_s is None else longest_s - (self._loop.time() - self._opened_s)
 
     @property
     def streamed_s(self) -> float:
@@ -130,11 +150,11 @@ class Link:
     def assign(self, progress: Progress) -> None:
         """Give it an utterance; it must be ``free``."""
         self.progress = progress
-        self._handle(machine.Assigned(progress.id))
+        self._handle(terms.Assigned(progress.id))
 
     def release(self) -> None:
         """Let go of it; an utterance in hand is returned to the owner."""
-        self._handle(machine.Released())
+        self._handle(terms.Released())
 
     def wake(self) -> None:
         """Look at the log again: the utterance has grown or ended."""
@@ -147,54 +167,59 @@ class Link:
 
     # --- the machine and its effects ---
 
-    def _handle(self, event: machine.Event) -> None:
+    def _handle(self, event: terms.Event) -> None:
         self._state, effects = machine.step(self._state, event)
         self._perform(effects)
 
-    def _perform(self, effects: tuple[machine.Effect, ...]) -> None:
+    def _perform(self, effects: tuple[terms.Effect, ...]) -> None:
         for effect in effects:
             self._perform_one(effect)
 
-    def _perform_one(self, effect: machine.Effect) -> None:
+    def _perform_one(self, effect: terms.Effect) -> None:
         match effect:
-            case machine.OpenTransport():
+            case terms.OpenTransport():
                 self._spawn(self._connect_and_receive())
-            case machine.BeginUtterance():
+            case terms.BeginUtterance():
                 self._begin()
-            case machine.SendFinalize():
+            case terms.SendFinalize():
                 self._protocol.finalize()
                 self._spawn(self._flush())
-            case machine.SendGoodbye():
+            case terms.SendGoodbye():
                 self._protocol.goodbye()
                 self._spawn(self._flush())
-            case machine.StartTimer(timer, seconds):
+            case terms.SendKeepAlive():
+                self._protocol.keep_alive()
+                self._spawn(self._flush())
+            case terms.StartTimer(timer, seconds):
                 self._start_timer(timer, seconds)
-            case machine.CancelTimer(timer):
+            case terms.CancelTimer(timer):
                 self._cancel_timer(timer)
-            case machine.CloseTransport():
+            case terms.CloseTransport():
                 self._close()
             case _:
                 self._tell(effect)
 
-    def _tell(self, effect: machine.Effect) -> None:
+    def _tell(self, effect: terms.Effect) -> None:
         progress, owner = self.progress, self._owner
         match effect:
-            case machine.ReportFailure(failure, established):
+            case terms.ReportFailure(failure, established):
                 owner.link_failed(self, failure, progress, established=established)
-            case machine.ReportFree():
-                owner.link_free()
-            case machine.CountLate():
+            case terms.ReportFree():
+                owner.link_free(self)
+            case terms.CountLate():
                 owner.link_late()
-            case machine.ShowPartial(_, partial):
+            case terms.ShowPartial(_, partial):
                 owner.link_partial(self._in_hand(), partial)
-            case machine.AcceptFinal(_, final):
-                owner.link_final(self._in_hand(), final)
-            case machine.CompleteUtterance():
-                owner.link_complete(self._let_go())
-            case machine.DrainFailed():
-                owner.link_drain_failed(self._let_go())
-            case machine.ReturnUtterance():
-                owner.link_returned(self._let_go())
+            case terms.AcceptFinal(_, final):
+                owner.link_final(self, self._in_hand(), final)
+            case terms.NoteJob(_, token):
+                owner.link_job(self._in_hand(), self.provider.name, token)
+            case terms.CompleteUtterance():
+                owner.link_complete(self, self._let_go())
+            case terms.DrainFailed():
+                owner.link_drain_failed(self, self._let_go())
+            case terms.ReturnUtterance():
+                owner.link_returned(self, self._let_go())
 
     def _in_hand(self) -> Progress:
         assert self.progress is not None
@@ -224,7 +249,7 @@ class Link:
 
     def _start_timer(self, timer: TimerName, seconds: float) -> None:
         self._cancel_timer(timer)
-        event = machine.TimedOut(timer)
+        event = terms.TimedOut(timer)
         self._timers[timer] = self._loop.call_later(seconds, self._handle, event)
 
     def _cancel_timer(self, timer: TimerName) -> None:
@@ -243,18 +268,19 @@ class Link:
         try:
             await work
         except ProviderError as failure:
-            self._handle(machine.Broke(failure))
+            self._broken = True
+            self._handle(terms.Broke(failure))
         except Exception as error:  # noqa: BLE001  a mistake in one connection must not end capture
             _log.exception("connection to %s failed by a mistake of ours", self.provider.name)
             name = type(error).__name__
-            self._handle(machine.Broke(ProviderError(FailureKind.PROTOCOL, f"internal: {name}")))
+            self._handle(terms.Broke(ProviderError(FailureKind.PROTOCOL, f"internal: {name}")))
 
     async def _connect_and_receive(self) -> None:
         await self._transport.connect()
         self._protocol.open()
         await self._flush()
         if not self.provider.capabilities.ready_message:
-            self._handle(machine.Connected())
+            self._handle(terms.Connected())
         while self.phase is not Phase.CLOSED:
             try:
                 message = await self._transport.receive()
@@ -269,65 +295,88 @@ class Link:
             match event:
                 case base.Ready():
                     if self.phase is Phase.CONNECTING:
-                        self._handle(machine.Connected())
+                        self._handle(terms.Connected())
                 case base.Partial():
-                    self._handle(machine.GotPartial(event))
+                    self._handle(terms.GotPartial(event))
                 case base.Final():
-                    self._handle(machine.GotFinal(event))
+                    self._handle(terms.GotFinal(event))
+                case base.Submitted(token):
+                    self._handle(terms.GotSubmitted(token))
                 case base.Finalized():
-                    self._handle(machine.GotFinalized())
+                    self._handle(terms.GotFinalized())
                 case base.Farewell():
-                    self._handle(machine.GotFarewell())
+                    self._handle(terms.GotFarewell())
                 case base.Failed(failure):
-                    self._handle(machine.Broke(failure))
+                    self._handle(terms.Broke(failure))
 
     async def _flush(self) -> None:
+        patience_s = None if self.provider.capabilities.local else _STALLED_S
         async with self._sending:
             for message in self._protocol.to_send():
                 try:
-                    await self._transport.send(message)
+                    async with asyncio.timeout(patience_s):
+                        await self._transport.send(message)
                 except base.TransportClosedError:
                     return  # the receiver learns of it too, with the code
+                except TimeoutError:
+                    raise ProviderError(
+                        FailureKind.TIMEOUT, f"the provider took nothing for {_STALLED_S:g} s"
+                    ) from None
 
     async def _send_utterance(self, progress: Progress) -> None:
-        chunk = ms_to_samples(self.provider.capabilities.chunk_ms)
+        token = progress.job_with(self.provider.name)
+        try:
+            await (self._follow(progress) if token is None else self._ask_for_job(token))
+        except LogError as error:
+            self._owner.link_unreadable(progress, error)
+            self._handle(terms.Released())
+
+    async def _follow(self, progress: Progress) -> None:
+        """Send the utterance as it grows, to its end."""
         while True:
             ended = progress.tail is not None  # asked first: audio is written before the end is
-            try:
-                spans = self._audio.read(progress.id, progress.position, _READ_SAMPLES)
-            except LogError as error:
-                self._owner.link_unreadable(progress, error)
-                self._handle(machine.Released())
-                return
-            moved = False
-            for span in spans:
-                moved = await self._send_span(progress, span, chunk, whole=ended) or moved
+            spans = self._read(progress)
             if ended and not spans:
-                self._handle(machine.AudioDone())
+                self._handle(terms.AudioDone())
                 return
+            last = ended and samples_of(tuple(spans)) < _READ_SAMPLES
+            moved = False
+            for chunk in cut(spans, self.provider.capabilities, whole=last):
+                await self._send_chunk(progress, chunk)
+                moved = True
             if not moved:
                 await self._wake.wait()
                 self._wake.clear()
 
-    async def _send_span(
-        self, progress: Progress, span: AudioSpan, chunk: int, *, whole: bool
-    ) -> bool:
-        """Send a span in chunks; a last piece shorter than a chunk waits unless ``whole``."""
-        view = memoryview(span.pcm)
-        at, total = 0, len(view) // SAMPLE_BYTES
-        while at < total and (whole or total - at >= chunk):
-            pcm = bytes(view[at * SAMPLE_BYTES : (at + chunk) * SAMPLE_BYTES])
-            self._protocol.send_audio(pcm)
-            sent = AudioSpan(span.sample + at, pcm)
-            progress.sent(sent)
-            self._samples_sent += sent.end - sent.sample
-            await self._flush()
-            at += chunk
-        return at > 0
+    async def _ask_for_job(self, token: str) -> None:
+        """Ask for what was sent on an earlier connection, in place of sending it again."""
+        progress = self._in_hand()
+        while spans := self._read(progress):
+            for span in spans:
+                progress.sent(span)
+        self._protocol.resume(token)
+        await self._flush()
+        self._handle(terms.AudioDone())
+
+    def _read(self, progress: Progress) -> list[AudioSpan]:
+        return self._audio.read(progress.id, progress.position, _READ_SAMPLES)
+
+    async def _send_chunk(self, progress: Progress, chunk: Chunk) -> None:
+        if (wait_s := self._bucket.wait_s(self._loop.time())) > 0:
+            await asyncio.sleep(wait_s)
+        samples = samples_of(chunk)
+        self._bucket.take(samples, self._loop.time())
+        self._protocol.send_audio(pcm_of(chunk))
+        for span in chunk:
+            progress.sent(span)
+        self._samples_sent += samples
+        await self._flush()
 
     async def _finish_closing(self) -> None:
         me = asyncio.current_task()
         others = {task for task in self._tasks if task is not me}
+        if self._broken:
+            self._transport.abort()
         await self._transport.close()
         for task in others:
             task.cancel()

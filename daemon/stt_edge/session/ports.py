@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from stt_edge.model import AudioSpan, Part, Record, UtteranceState
+from stt_edge.session.budget import Cost
 
 
 class AudioLog(Protocol):
@@ -26,7 +27,13 @@ class Results(Protocol):
     def finish(self, utterance_id: str, state: UtteranceState, record: Record | None) -> None:
         """Store the record, if there is one, and the utterance's final state."""
 
-    def usage(self, provider: str, seconds_sent: float, connection_s: float) -> None:
+    def provisional(self, utterance_id: str, record: Record | None) -> None:
+        """Store a fallback's record; the utterance begins anew and keeps its audio."""
+
+    def job(self, utterance_id: str, job: tuple[str, str] | None) -> None:
+        """Store which provider has made a job of the utterance, and its token; None for none."""
+
+    def usage(self, provider: str, cost: Cost) -> None:
         """Add to the provider's meter of today."""
 
     def congested(self) -> bool:
@@ -41,3 +48,6 @@ class Listener(Protocol):
 
     def standing(self, provider: str, health: str, message: str) -> None:
         """Take that a provider's standing has changed."""
+
+    def budget(self, *, spent: bool) -> None:
+        """Take that the budget of the day is used up, or is not any more."""

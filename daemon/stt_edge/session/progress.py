@@ -42,6 +42,12 @@ class Progress:
         """Its audio is lost; there is nothing more to send."""
         self.truncated = False
         """The provider left it unfinished."""
+        self.job: tuple[str, str] | None = None
+        """The provider that has made a job of it, and the token it can be asked with."""
+        self.supersedes: str | None = None
+        """The record a fallback made of it, which the one made now replaces; empty for none."""
+        self.due_s = float("-inf")
+        """Not to be sent again before, seconds of the monotonic clock."""
         self._provider: Provider | None = None
         self._offsets: list[int] = [0]
         self._samples: list[int] = [head.start]
@@ -62,6 +68,28 @@ class Progress:
         return self._position
 
     @property
+    def redone(self) -> bool:
+        """Whether there is a record of it already, from a fallback."""
+        return self.supersedes is not None
+
+    @property
+    def provider_name(self) -> str | None:
+        """The provider it last went to, if to any."""
+        return None if self._provider is None else self._provider.name
+
+    def job_with(self, provider: str) -> str | None:
+        """Return the token of a job ``provider`` has made of it, if it has."""
+        return self.job[1] if self.job is not None and self.job[0] == provider else None
+
+    def redo(self, record_id: str) -> None:
+        """Begin anew: the fallback's record ``record_id`` (empty for none) is to be replaced."""
+        self.supersedes = record_id
+        self.acked = self.head.start
+        self.parts, self.job, self.resent = [], None, False
+        self.truncated = False
+        self._items.clear()
+
+    @property
     def sent_samples(self) -> int:
         """Samples sent on this connection."""
         return self._sent_offset
@@ -80,6 +108,7 @@ class Progress:
         self._sent_offset = 0
         self._pending.clear()
         self._partial = None
+        self._items.clear()  # a provider's names for its results hold for one session
 
     def sent(self, span: AudioSpan) -> None:
         """Note that ``span`` was sent, right after what was sent before it."""
@@ -112,13 +141,18 @@ class Progress:
             return None
         return self._commit(part)
 
-    def promote(self) -> Part | None:
-        """Return the partial as a part, truncated, if it says something not yet committed."""
+    def promote(self) -> list[Part]:
+        """Return the partial as a part, truncated, behind those that were kept back.
+
+        Nothing where the partial says nothing that is not yet committed.
+        """
         partial, self._partial = self._partial, None
         if partial is None or not partial.text.strip():
-            return None
+            return []
         part = self._part_of(Final(partial.text, end=partial.end, words=partial.words))
-        return None if part is None else self._commit(replace(part, truncated=True))
+        if part is None:
+            return []
+        return [*self.settle(), self._commit(replace(part, truncated=True))]
 
     def settle(self) -> list[Part]:
         """Return the parts that were kept back: the utterance is complete."""

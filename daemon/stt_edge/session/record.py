@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from stt_edge.clock import Clock
+from stt_edge.ids import uuid7
 from stt_edge.model import (
     NS_PER_SAMPLE,
     Part,
@@ -19,7 +20,10 @@ from stt_edge.session.progress import Progress
 
 
 def build_record(progress: Progress, node: str, clock: Clock, *, delayed: bool) -> Record | None:
-    """Return the record of a finished utterance, or None when nothing was understood."""
+    """Return the record of a finished utterance, or None when nothing was understood.
+
+    Its id is the utterance's, but where there is a fallback's record of that name to replace.
+    """
     head, tail = progress.head, progress.tail
     assert tail is not None
     parts = sorted(progress.parts, key=lambda part: (part.start, part.seq))
@@ -27,7 +31,7 @@ def build_record(progress: Progress, node: str, clock: Clock, *, delayed: bool) 
         return None
     samples = tail.end - head.start
     return Record(
-        id=head.id,
+        id=uuid7() if progress.supersedes else head.id,
         stream=head.stream,
         start=head.started_at,
         end=head.started_at + timedelta(seconds=samples_to_s(samples)),
@@ -50,6 +54,7 @@ def build_record(progress: Progress, node: str, clock: Clock, *, delayed: bool) 
         or any(part.truncated for part in parts),
         continues=head.continues,
         clock_unsynced=head.clock_unsynced,
+        supersedes=progress.supersedes or None,
         words=tuple(word for part in parts for word in part.words),
     )
 

@@ -20,6 +20,8 @@ SLOW_S: Final = (30.0, 60.0)
 BLOCK_S: Final = 300.0
 WAKE_EVERY_S: Final = 5.0
 PROOF_STREAMING_S: Final = 10.0
+DOWN_AFTER: Final = 2
+"""Failed attempts without proof between them."""
 
 
 class Verdict(StrEnum):
@@ -72,6 +74,15 @@ class Standing:
     woken_s: float = float("-inf")
     """When a wait was last cut short."""
     last_failure: ProviderError | None = None
+    late: bool = False
+    """It was not ready in time, or has asked to be left alone."""
+
+    @property
+    def down(self) -> bool:
+        """Whether utterances had better go to another provider, where there is one."""
+        if self.health is Health.UP:
+            return False
+        return self.health is Health.BLOCKED or self.late or self.failures >= DOWN_AFTER
 
     def wait_s(self, now_s: float) -> float:
         """Return how long to wait before the next attempt; 0 is 'now'."""
@@ -92,6 +103,8 @@ class Standing:
             failures=self.failures + 1,
             due_s=now_s + delay_s,
             last_failure=failure,
+            late=verdict is Verdict.RETRY_SLOW
+            or (failure.kind is FailureKind.TIMEOUT and not established),
         )
 
     def proved(self) -> Standing:
@@ -106,6 +119,16 @@ class Standing:
         if self.health is not Health.BACKING_OFF or now_s - self.woken_s < WAKE_EVERY_S:
             return self
         return replace(self, due_s=now_s, woken_s=now_s)
+
+    def unblocked(self, now_s: float) -> Standing:
+        """Return the standing after what blocked it may have been mended, such as a key file."""
+        if self.health is not Health.BLOCKED:
+            return self
+        return replace(self, health=Health.BACKING_OFF, due_s=now_s)
+
+    def postponed(self, until_s: float) -> Standing:
+        """Return the standing with the next attempt no sooner than ``until_s``."""
+        return replace(self, due_s=max(self.due_s, until_s))
 
     def _delay_s(
         self, verdict: Verdict, failure: ProviderError, rng: random.Random, *, established: bool

@@ -27,6 +27,11 @@ def options(name: str) -> type[Any] | None:
     return _module(name).Options if name in _MODULES else None
 
 
+def missing(_name: str) -> str:
+    """Return nothing: no sink needs a package of its own."""
+    return ""
+
+
 def build(name: str, options: Any, context: SinkContext) -> Sink:
     """Return a sink, not open yet.
 

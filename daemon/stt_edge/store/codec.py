@@ -22,7 +22,8 @@ from stt_edge.store.failures import UnreadableRowError
 
 UTTERANCE_COLUMNS: Final = (
     "seq, id, stream, start_sample, started_at, started_mono_ns, continues, clock_unsynced, "
-    "lost_before, state, acked_sample, end_sample, end_reason, speech_end, speech_samples, lost"
+    "lost_before, state, acked_sample, end_sample, end_reason, speech_end, speech_samples, lost, "
+    "job_provider, job_token, supersedes"
 )
 PART_COLUMNS: Final = (
     "utterance_id, seq, start_sample, end_sample, text, provider, model, language, confidence, "
@@ -45,6 +46,10 @@ class UtteranceRow:
     acked_sample: int
     """Audio before it needs no sending any more: what was said in it is committed."""
     end: UtteranceEnd | None
+    job: tuple[str, str] | None = None
+    """The provider that has made a job of it, and the token it can be asked with."""
+    supersedes: str | None = None
+    """The record a fallback made of it and the one to come replaces; empty where it made none."""
 
     @property
     def id(self) -> str:
@@ -149,7 +154,10 @@ def _utterance(row: _Row) -> UtteranceRow:
             speech_samples=int(row[14]),
             lost=int(row[15]),
         )
-    return UtteranceRow(int(row[0]), start, UtteranceState(row[9]), int(row[10]), end)
+    job = None if row[16] is None else (str(row[16]), str(row[17]))
+    return UtteranceRow(
+        int(row[0]), start, UtteranceState(row[9]), int(row[10]), end, job, supersedes=row[18]
+    )
 
 
 def _part(row: _Row) -> Part:

@@ -24,6 +24,8 @@ _NUMBERS_END: Final = 1 << 48
 # SQLite's error messages may have a piece of the damage in them.
 _UNREADABLE: Final = (sqlite3.Error, UnicodeDecodeError)
 
+_USAGE_COLUMNS: Final = "provider, day, seconds_sent, connection_seconds, cost, billed_seconds"
+
 _Row = tuple[Any, ...]
 
 
@@ -43,7 +45,7 @@ def salvage(damaged: Path, into: sqlite3.Connection) -> dict[str, int]:
         for table, (columns, is_valid) in _TABLES.items():
             marks = ", ".join("?" * len(columns.split(",")))
             insert = f"INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608
-            for row in _rows(source, table, columns):
+            for row in _rows(source, table, _selected(source, table, columns)):
                 if _makes_sense(is_valid, row):
                     counts[table] += into.execute(insert, row).rowcount
         _keep_counting(into)
@@ -83,7 +85,10 @@ _TABLES: Final[dict[str, tuple[str, Callable[[_Row], object]]]] = {
     "parts": (PART_COLUMNS, part_from_row),
     "records": ("seq, id, utterance_id, body", _valid_record),
     "cursors": ("sink, seq", _valid_cursor),
-    "usage": ("provider, day, seconds_sent, connection_seconds, cost", _valid_usage),
+    "usage": (
+        "provider, day, seconds_sent, connection_seconds, cost, billed_seconds",
+        _valid_usage,
+    ),
     "meta": ("key, value", _valid_note),
 }
 
@@ -114,6 +119,16 @@ def _connect(damaged: Path, *, immutable: bool) -> sqlite3.Connection:
         source.close()
         raise
     return source
+
+
+def _selected(source: sqlite3.Connection, table: str, columns: str) -> str:
+    """Return the columns to ask a table for; an older one has none of the later columns."""
+    try:
+        there = {name for _, name, *_ in source.execute(f"PRAGMA table_info({table})")}
+    except _UNREADABLE:
+        return columns
+    names = columns.split(", ")
+    return ", ".join(name if name in there else f"NULL AS {name}" for name in names)
 
 
 def _rows(source: sqlite3.Connection, table: str, columns: str) -> Iterator[_Row]:

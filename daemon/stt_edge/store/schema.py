@@ -82,6 +82,12 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         """,
         "CREATE TABLE meta (key TEXT NOT NULL UNIQUE, value TEXT NOT NULL)",
     ),
+    (
+        "ALTER TABLE utterances ADD COLUMN job_provider TEXT",
+        "ALTER TABLE utterances ADD COLUMN job_token TEXT",
+        "ALTER TABLE utterances ADD COLUMN supersedes TEXT",
+        "ALTER TABLE usage ADD COLUMN billed_seconds REAL",
+    ),
 )
 """Statements that lead from one ``user_version`` to the next; never changed, only added to."""
 

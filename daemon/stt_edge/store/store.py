@@ -51,6 +51,7 @@ class Usage:
     seconds_sent: float
     connection_seconds: float
     cost: float
+    billed_seconds: float = 0.0
 
 
 class Store:
@@ -176,24 +177,58 @@ class Store:
         with self._database.transaction():
             utterance = self._known(utterance_id)
             there = self._database.one(
-                "SELECT seq FROM records WHERE utterance_id = ? ORDER BY seq LIMIT 1", utterance_id
+                "SELECT seq FROM records WHERE utterance_id = ? AND id != ? ORDER BY seq LIMIT 1",
+                utterance_id,
+                utterance.supersedes or "",
             )
             seq: int | None = there[0] if there else None
             if utterance.state in FINISHED:
                 return seq
             if record is not None and seq is None:
-                seq = self._database.execute(
-                    "INSERT INTO records (id, utterance_id, body) VALUES (?, ?, ?)",
-                    record.id,
-                    utterance_id,
-                    record_to_body(record),
-                )
+                seq = self._insert_record(utterance_id, record)
             if seq is None and state is UtteranceState.DONE:
                 self._put_meta(_EMPTIES, str(int(self.meta(_EMPTIES) or 0) + 1))
             self._database.execute(
                 "UPDATE utterances SET state = ? WHERE id = ?", state, utterance_id
             )
         return seq
+
+    def begin_anew(self, utterance_id: str, record: Record | None) -> int | None:
+        """Store a fallback's record and forget its parts: the first provider is to do it again.
+
+        Returns the record's seq, None for no record. A repetition changes nothing. Raises
+        StoreConflictError when the utterance is unknown or finished.
+        """
+        with self._database.transaction():
+            utterance = self._known(utterance_id)
+            if utterance.state in FINISHED:
+                raise StoreConflictError(f"Utterance {utterance_id} is {utterance.state.value}.")
+            there = self._database.one(
+                "SELECT seq FROM records WHERE utterance_id = ? ORDER BY seq LIMIT 1", utterance_id
+            )
+            if utterance.supersedes is not None:
+                return there[0] if there else None
+            seq = None if record is None else self._insert_record(utterance_id, record)
+            self._database.execute("DELETE FROM parts WHERE utterance_id = ?", utterance_id)
+            self._database.execute(
+                "UPDATE utterances SET supersedes = ?, acked_sample = start_sample,"
+                " job_provider = NULL, job_token = NULL WHERE id = ?",
+                "" if record is None else record.id,
+                utterance_id,
+            )
+        return seq
+
+    def set_job(self, utterance_id: str, job: tuple[str, str] | None) -> None:
+        """Note which provider has made a job of an utterance, and its token; None for none."""
+        provider, token = job or (None, None)
+        with self._database.transaction():
+            self._known(utterance_id)
+            self._database.execute(
+                "UPDATE utterances SET job_provider = ?, job_token = ? WHERE id = ?",
+                provider,
+                token,
+                utterance_id,
+            )
 
     def utterance(self, utterance_id: str) -> UtteranceRow | None:
         """Return how far an utterance has come; None when it is not known."""
@@ -265,18 +300,21 @@ class Store:
         seconds_sent: float = 0.0,
         connection_seconds: float = 0.0,
         cost: float = 0.0,
+        billed_seconds: float = 0.0,
     ) -> None:
         """Add to what a provider was used for on a local day. Not to be repeated blindly."""
-        amounts = (seconds_sent, connection_seconds, cost)
+        amounts = (seconds_sent, connection_seconds, cost, billed_seconds)
         if not any(amounts):
             return
         with self._database.transaction():
             self._database.execute(
-                "INSERT INTO usage (provider, day, seconds_sent, connection_seconds, cost)"
-                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (provider, day) DO UPDATE SET"
+                "INSERT INTO usage (provider, day, seconds_sent, connection_seconds, cost,"
+                " billed_seconds) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (provider, day) DO UPDATE SET"
                 " seconds_sent = seconds_sent + excluded.seconds_sent,"
                 " connection_seconds = connection_seconds + excluded.connection_seconds,"
-                " cost = cost + excluded.cost",
+                " cost = cost + excluded.cost,"
+                " billed_seconds = coalesce(billed_seconds, 0) + excluded.billed_seconds",
                 provider,
                 day.isoformat(),
                 *amounts,
@@ -285,8 +323,8 @@ class Store:
     def usage(self, day: date) -> list[Usage]:
         """Return what each provider was used for on a local day."""
         rows = self._database.all(
-            "SELECT provider, seconds_sent, connection_seconds, cost FROM usage WHERE day = ?"
-            " ORDER BY provider",
+            "SELECT provider, seconds_sent, connection_seconds, cost, coalesce(billed_seconds, 0)"
+            " FROM usage WHERE day = ? ORDER BY provider",
             day.isoformat(),
         )
         return [Usage(provider, day, *amounts) for provider, *amounts in rows]
@@ -315,6 +353,14 @@ class Store:
         """Return and forget which rows were passed over because they make no sense."""
         unreadable, self._unreadable = self._unreadable, []
         return unreadable
+
+    def _insert_record(self, utterance_id: str, record: Record) -> int:
+        return self._database.execute(
+            "INSERT INTO records (id, utterance_id, body) VALUES (?, ?, ?)",
+            record.id,
+            utterance_id,
+            record_to_body(record),
+        )
 
     def _records(self, rows: list[tuple[Any, ...]]) -> list[tuple[int, Record]]:
         found = (

@@ -1,0 +1,51 @@
+"""Options that every provider on a network has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from stt_edge.config.schema import option
+from stt_edge.providers.base import Capabilities, Pacing
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """What can be said of any provider that is reached over a network."""
+
+    url: str | None = option(None, doc="where it is, in place of the usual endpoint")
+    ca_file: str | None = option(
+        None, path=True, doc="certificates (PEM) to trust besides the system's"
+    )
+    max_connections: int | None = option(
+        None, minimum=1, maximum=32, doc="sessions at a time, if the plan allows other than usual"
+    )
+    rate: float | None = option(
+        None, minimum=1, maximum=100, doc="how fast to send, as a multiple of real time"
+    )
+    price_per_hour: float | None = option(
+        None, minimum=0, maximum=1000, doc="what an hour of what it bills costs, in your currency"
+    )
+
+    def apply(self, capabilities: Capabilities) -> Capabilities:
+        """Return the capabilities with what the configuration says otherwise."""
+        if self.max_connections is not None:
+            capabilities = replace(capabilities, max_connections=self.max_connections)
+        if self.rate is not None:
+            pacing = Pacing(self.rate, capabilities.pacing.burst_s)
+            capabilities = replace(capabilities, pacing=pacing)
+        return capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions(NetworkOptions):
+    """And of one that wants a key."""
+
+    api_key_file: str | None = option(
+        None, doc="file with the key, or the name of a systemd credential; never the key itself"
+    )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Return what is wrong beyond the bounds of each key."""
+        if self.api_key_file is None:
+            yield "api_key_file", "is needed: name the file that holds the key"

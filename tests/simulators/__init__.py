@@ -1,0 +1,1 @@
+"""Simulators of the services the program speaks to: strict, and able to fail in every known way."""
