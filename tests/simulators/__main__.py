@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulators.core import KEY, Faults
-from tests.simulators.registry import names, simulator_class
+from tests.simulators.registry import names, provider_of, simulator_class
 from tests.simulators.speech import RECOGNISERS
 
 
@@ -47,7 +47,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as directory:
         async with simulator:
             print("write this into stt-edge.yaml:\n\nproviders:")
-            print(f"  - name: {arguments.name}")
+            print(f"  - name: {provider_of(arguments.name)}")
             for key, value in simulator.options(Path(directory)).items():
                 print(f"    {key}: {value}")
             print("\nCtrl-C ends it.", flush=True)

@@ -179,6 +179,7 @@ class WebSocketSimulator(Simulator):
             "127.0.0.1",
             self.port,
             process_request=self._process_request,
+            process_response=self._process_response,
             compression=None,
             ping_interval=None,
             max_size=20_000_000,
@@ -225,6 +226,12 @@ class WebSocketSimulator(Simulator):
         status, headers, body = refused
         headers = {"Content-Length": str(len(body)), "Connection": "close", **headers}
         return Response(status, HTTPStatus(status).phrase, Headers(headers), body)
+
+    def _process_response(
+        self, connection: ServerConnection, request: Request, response: Response
+    ) -> None:
+        for name, value in self.welcome_headers().items():
+            response.headers[name] = value
 
     async def _handle(self, connection: ServerConnection) -> None:
         handler = asyncio.current_task()

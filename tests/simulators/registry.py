@@ -23,6 +23,11 @@ _MODULES: Final = (
 )
 
 
+def provider_of(name: str) -> str:
+    """Return the provider that speaks to a simulator."""
+    return name.removesuffix("_v2")
+
+
 def names() -> tuple[str, ...]:
     """Return the names there are."""
     return _MODULES

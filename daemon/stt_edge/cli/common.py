@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO
 
 from stt_edge.clock import rfc3339
-from stt_edge.errors import SttEdgeError
+from stt_edge.errors import ExitCode, SttEdgeError
 
 if TYPE_CHECKING:  # commands that only ask the daemon need no configuration
     from stt_edge.config.settings import Config
@@ -84,6 +84,14 @@ def warn(message: str) -> None:
     print(printable(f"stt-edge: {message}"), file=sys.stderr)
 
 
+def warn_unusable(failed: list[str], total: int) -> int:
+    """Name the files that could not be used, if any, of ``total``; return the exit code."""
+    if not failed:
+        return ExitCode.OK
+    warn(f"{len(failed)} of {total} files could not be used: {', '.join(failed)}")
+    return ExitCode.FAILED
+
+
 def write_output(text: str) -> None:
     """Print a line of results on standard output.
 
@@ -113,9 +121,7 @@ def print_json(value: Any, *, indent: int | None = None) -> None:
 
     Takes dataclasses, datetimes and paths too. Raises like ``write_output``.
     """
-    import json
-
-    write_output(json.dumps(value, ensure_ascii=False, indent=indent, default=_as_json))
+    write_output(to_json(value, indent=indent))
     flush_output()
 
 
@@ -159,6 +165,13 @@ class Progress:
         self._stream.write(_ERASE_LINE + line)
         self._stream.flush()
         self._shown = line
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON, on one line unless indented; dataclasses, datetimes and paths too."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False, indent=indent, default=_as_json)
 
 
 def _output_lost(error: OSError) -> SttEdgeError:

@@ -42,6 +42,8 @@ COMMANDS: Final = {
     "devices": Command("stt_edge.cli.devices", "list what can be captured"),
     "transcribe": Command("stt_edge.cli.transcribe", "transcribe recordings"),
     "tune": Command("stt_edge.cli.tune", "show where the gate would open in recordings, and why"),
+    "providers": Command("stt_edge.cli.providers", "list what can transcribe, and what it bills"),
+    "doctor": Command("stt_edge.cli.doctor", "look at what transcribing depends on"),
     "tail": Command("stt_edge.cli.tail", "print transcripts, and follow them"),
     "status": Command("stt_edge.cli.status", "tell what the running daemon is doing"),
     "mute": Command("stt_edge.cli.mute", "close the microphone, also across restarts"),

@@ -15,9 +15,10 @@ from stt_edge.cli.common import (
     printable,
     style,
     warn,
+    warn_unusable,
     write_output,
 )
-from stt_edge.errors import ExitCode, InputError
+from stt_edge.errors import InputError
 from stt_edge.model import samples_to_s
 
 if TYPE_CHECKING:
@@ -62,10 +63,7 @@ def run(args: argparse.Namespace) -> int:
             print_json(_as_json(result)) if args.json else _print(result)
     if len(found) > 1 and not args.json:
         _print_total(found)
-    if failed:
-        warn(f"{len(failed)} of {len(args.files)} files could not be used: {', '.join(failed)}")
-        return ExitCode.FAILED
-    return ExitCode.OK
+    return warn_unusable(failed, len(args.files))
 
 
 class _Line:

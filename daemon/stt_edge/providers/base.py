@@ -163,7 +163,10 @@ class Finalized:
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """The goodbye is confirmed: nothing more will come, and nothing is missing."""
+    """The goodbye was heard: nothing more will come."""
+
+    confirmed: bool = True
+    """Nothing is missing; False where an end in good order looks like a drop of the connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.redaction import redact
 
 _LONGEST: Final = 200
+_READ: Final = 8000
+"""Of what a provider said, no more than this is looked at."""
 
 _HTTP: Final[dict[int, FailureKind]] = {
     400: FailureKind.REQUEST,
@@ -20,6 +22,7 @@ _HTTP: Final[dict[int, FailureKind]] = {
     403: FailureKind.DENIED,
     404: FailureKind.REQUEST,
     405: FailureKind.REQUEST,
+    407: FailureKind.CONNECT,
     408: FailureKind.TIMEOUT,
     409: FailureKind.SERVER,
     410: FailureKind.REQUEST,
@@ -66,7 +69,7 @@ def http_failure(
         kind = FailureKind.SERVER if status >= 500 else FailureKind.REQUEST
     if status == 503 and retry_after_s is not None:
         kind = FailureKind.OVERLOADED
-    said = excerpt(body.decode(errors="replace"))
+    said = excerpt(body[: 4 * (_READ + 1)].decode(errors="replace")).rstrip(".")
     return ProviderError(
         kind,
         f"the provider answered HTTP {status}{f': {said}' if said else ''}.",
@@ -78,8 +81,9 @@ def http_failure(
 
 def close_failure(code: int | None, reason: str) -> ProviderError:
     """Return what a WebSocket close code means in the middle of a session (RFC 6455, 7.4)."""
-    said = excerpt(reason)
-    message = f"the provider closed the connection with code {code}{f': {said}' if said else ''}."
+    said = excerpt(reason).rstrip(".")
+    given = "without a code" if code is None else f"with code {code}"
+    message = f"the provider closed the connection {given}{f': {said}' if said else ''}."
     kind = {
         1002: FailureKind.PROTOCOL,
         1003: FailureKind.REQUEST,
@@ -88,13 +92,14 @@ def close_failure(code: int | None, reason: str) -> ProviderError:
         1011: FailureKind.SERVER,
         1013: FailureKind.OVERLOADED,
     }.get(code or 0, FailureKind.LOST)
-    return ProviderError(kind, message, code=str(code), remedy=_REMEDIES.get(kind, ""))
+    named = None if code is None else str(code)
+    return ProviderError(kind, message, code=named, remedy=_REMEDIES.get(kind, ""))
 
 
 def grpc_failure(code: int, message: str) -> ProviderError:
     """Return what a gRPC status other than OK means."""
     name, kind = _GRPC.get(code, (str(code), FailureKind.PROTOCOL))
-    said = excerpt(message)
+    said = excerpt(message).rstrip(".")
     return ProviderError(
         kind,
         f"the provider answered {name}{f': {said}' if said else ''}.",
@@ -105,8 +110,10 @@ def grpc_failure(code: int, message: str) -> ProviderError:
 
 def excerpt(text: str) -> str:
     """Return the beginning of what a provider said, on one printable line, without secrets."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text[:2000]).split())
-    line = redact(line)
+    words = "".join(sign if sign.isprintable() else " " for sign in text[:_READ]).split()
+    line = redact(" ".join(words))
+    if len(text) > _READ and len(line) <= _LONGEST:
+        line = line.rpartition(" ")[0]  # half a secret would not be known for one
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 

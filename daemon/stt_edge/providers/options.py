@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from stt_edge.config.schema import option
 from stt_edge.providers.base import Capabilities, Pacing
@@ -27,6 +28,11 @@ class NetworkOptions:
         None, minimum=0, maximum=1000, doc="what an hour of what it bills costs, in your currency"
     )
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Return what is wrong beyond the bounds of each key."""
+        if self.url is not None and not _is_url(self.url):
+            yield "url", "is no URL; it begins with a scheme such as wss:// and names a host"
+
     def apply(self, capabilities: Capabilities) -> Capabilities:
         """Return the capabilities with what the configuration says otherwise."""
         if self.max_connections is not None:
@@ -47,5 +53,17 @@ class KeyOptions(NetworkOptions):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Return what is wrong beyond the bounds of each key."""
+        yield from NetworkOptions.problems(self)
         if self.api_key_file is None:
             yield "api_key_file", "is needed: name the file that holds the key"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises ValueError for one that is no number
+    except ValueError:
+        return False
+    if not text.isprintable() or " " in text:
+        return False
+    return bool(parts.scheme and (parts.netloc or parts.path.startswith("/")))

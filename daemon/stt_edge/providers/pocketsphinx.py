@@ -6,17 +6,16 @@ Free speech, or a list of phrases, or a grammar. It runs in a worker process of 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers import jsgf, lexicon
-from stt_edge.providers.base import Capabilities, PartTimes, Provider
+from stt_edge.providers.base import Provider
+from stt_edge.providers.local_engine import require, worker_provider
 from stt_edge.providers.sphinx_files import (
     PACKAGE,
     ModelFiles,
@@ -24,8 +23,6 @@ from stt_edge.providers.sphinx_files import (
     find_model,
     package_directory,
 )
-from stt_edge.providers.transports.worker import WorkerHost, worker_command
-from stt_edge.providers.worker_protocol import WorkerProtocol
 
 _MAX_GRAMMAR_BYTES: Final = 1 << 20
 _MAX_NAMED: Final = 8
@@ -79,57 +76,31 @@ class Options:
 
 def build(name: str, options: Options) -> Provider:
     """Return the provider. Raises ProviderError of kind SETUP."""
-    if package_directory() is None:
-        raise ProviderError(
-            FailureKind.SETUP,
-            f"The provider {name} needs the package {PACKAGE}, which is not installed.",
-            remedy='Install it: pip install "stt-edge[pocketsphinx]"',
-        )
+    require(name, PACKAGE, "pocketsphinx")
     try:
         files = _files(options)
         settings = _settings(options, files)
     except OptionError as error:
         raise ProviderError(FailureKind.SETUP, f"{name}: {error.key}: {error}.") from error
-    host = WorkerHost(name, worker_command(PACKAGE), settings, idle_unload_s=options.idle_unload_s)
-    return Provider(
-        name=name,
-        capabilities=_capabilities(options),
-        make_protocol=partial(WorkerProtocol, language=options.language),
-        make_transport=host.transport,
-        model=files.name,
+    return worker_provider(
+        name,
+        PACKAGE,
+        settings,
         language=options.language,
-        warm=host.warm,
-        aclose=host.aclose,
-    )
-
-
-def _capabilities(options: Options) -> Capabilities:
-    return Capabilities(
-        local=True,
-        partials=True,
-        part_times=PartTimes.WORDS,
+        idle_unload_s=options.idle_unload_s,
         confidence=not options.bounded,
-        ready_message=True,
-        finalize=True,
-        max_connections=1,
-        connect_timeout_s=60.0,
-        # The last pass over a minute of speech on the slowest computers; a worker that hangs is
-        # found by its transport before.
-        drain_timeout_s=90.0,
     )
 
 
-def _settings(options: Options, files: ModelFiles) -> str:
-    return json.dumps(
-        {
-            "model": files.name,
-            "hmm": str(files.hmm),
-            "lm": None if files.lm is None else str(files.lm),
-            "dict": str(files.dictionary),
-            "words": [[known.word, known.phones] for known in _extra_words(options)],
-            "grammar": _grammar(options),
-        }
-    )
+def _settings(options: Options, files: ModelFiles) -> dict[str, Any]:
+    return {
+        "model": files.name,
+        "hmm": str(files.hmm),
+        "lm": None if files.lm is None else str(files.lm),
+        "dict": str(files.dictionary),
+        "words": [[known.word, known.phones] for known in _extra_words(options)],
+        "grammar": _grammar(options),
+    }
 
 
 def _files(options: Options) -> ModelFiles:

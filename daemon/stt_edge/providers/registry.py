@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import typing
 from dataclasses import is_dataclass
 from typing import Any, Final
@@ -17,7 +18,20 @@ from stt_edge.providers.base import Provider, ProviderModule
 
 _GROUP: Final = "stt_edge.providers"
 _MODULES: Final = {
+    "assemblyai": "stt_edge.providers.assemblyai",
+    "aws": "stt_edge.providers.aws",
+    "deepgram": "stt_edge.providers.deepgram",
+    "google": "stt_edge.providers.google",
+    "google_rest": "stt_edge.providers.google_rest",
+    "iapp": "stt_edge.providers.iapp",
+    "openai": "stt_edge.providers.openai",
+    "openai_realtime": "stt_edge.providers.openai_realtime",
     "pocketsphinx": "stt_edge.providers.pocketsphinx",
+    "sherpa": "stt_edge.providers.sherpa",
+    "tiro": "stt_edge.providers.tiro",
+    "vosk": "stt_edge.providers.vosk",
+    "vosk_server": "stt_edge.providers.vosk_server",
+    "wyoming": "stt_edge.providers.wyoming",
 }
 _registered: dict[str, str] = {}
 
@@ -41,6 +55,20 @@ def options(name: str) -> type[Any] | None:
     return None if place is None else _module(name, place).Options
 
 
+def missing(name: str) -> str:
+    """Return which packages a provider lacks and how to get them; empty where it lacks none.
+
+    Packages are looked for and not imported. Raises ProviderError of kind SETUP.
+    """
+    place = _place(name)
+    module = None if place is None else _module(name, place)
+    lacking = [one for one in getattr(module, "PACKAGES", ()) if not _is_installed(one)]
+    if not lacking:
+        return ""
+    extra = getattr(module, "EXTRA", None) or name
+    return f'{", ".join(lacking)} not installed: pip install "stt-edge[{extra}]"'
+
+
 def build(name: str, kind: str, options: Any) -> Provider:
     """Return a provider under its name in the configuration.
 
@@ -56,6 +84,13 @@ def build(name: str, kind: str, options: Any) -> Provider:
         )
     module = _module(kind, place)
     return module.build(name, module.Options() if options is None else options)
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of a package it would be in
+        return False
 
 
 def _place(kind: str) -> str | None:

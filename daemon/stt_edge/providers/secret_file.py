@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ class SecretFile:
         if named and directory is not None:
             self.path = Path(directory, where)
         else:
-            self.path = Path(where).expanduser()
+            self.path = _expanded(where)
         self._remedy = f"Put the key, alone on one line, into {self.path}."
         if named and directory is None:
             self._remedy = (
@@ -41,13 +42,18 @@ class SecretFile:
         Raises ProviderError of kind DENIED when there is none to be had.
         """
         try:
-            if self.path.stat().st_size > _LARGEST_BYTES:
+            found = self.path.stat()
+            if not stat.S_ISREG(found.st_mode):  # reading a pipe could take for ever
+                raise self._refusal("is no file")
+            if found.st_size > _LARGEST_BYTES:
                 raise self._refusal("is far too large for a key")
             secret = self.path.read_text(encoding="ascii").strip()
         except UnicodeDecodeError:
             raise self._refusal("holds something other than a key") from None
         except OSError as error:
             raise self._refusal(f"cannot be read: {error.strerror}") from None
+        except ValueError:  # a name with a NUL in it
+            raise self._refusal("has a name that no file can have") from None
         if not secret:
             raise self._refusal("is empty")
         if not secret.isprintable() or len(secret.split()) > 1:
@@ -59,3 +65,10 @@ class SecretFile:
         return ProviderError(
             FailureKind.DENIED, f"The key file {self.path} {what}.", remedy=self._remedy
         )
+
+
+def _expanded(where: str) -> Path:
+    try:
+        return Path(where).expanduser()
+    except RuntimeError:  # the home of somebody unknown
+        return Path(where)

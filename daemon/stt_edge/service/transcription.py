@@ -1,42 +1,63 @@
-"""Recordings through the daemon's own gate, log, session and store, one after the other.
+"""Recordings through the daemon's own gate, log, session and store.
 
-A job has a directory of its own, which goes with it; the service's store and sinks never see it.
+Each recording is a job with a directory of its own (``transcription_job``); one dispatcher places
+the utterances of all of them. The service's store and sinks never see them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from stt_edge.clock import SystemClock
 from stt_edge.config.settings import Config
-from stt_edge.ear import wire
 from stt_edge.ear.settings import EarSettings, SourceSettings
-from stt_edge.errors import InputError, PermissionDeniedError, TemporaryError
-from stt_edge.model import Record, samples_to_s
+from stt_edge.errors import (
+    InputError,
+    PermissionDeniedError,
+    TemporaryError,
+    UnavailableError,
+)
+from stt_edge.model import Record, UtteranceEnd, UtteranceStart
 from stt_edge.providers.base import Provider
-from stt_edge.service.ear_lines import LineLimiter
-from stt_edge.service.ear_process import EarProcess
-from stt_edge.service.ear_reader import EarEvent, EarGone, EarReader, EarSaid
-from stt_edge.service.intake import Losses, UtteranceGrew
-from stt_edge.service.pipeline import Pipeline, SessionRules
-from stt_edge.service.supervisor import Supervisor
-from stt_edge.store.store import Store
-from stt_edge.store.writer import StoreThread
-from stt_edge.utterance.log import UtteranceLog
+from stt_edge.service.transcription_job import (
+    FileJob,
+    Known,
+    job_key,
+    make_private,
+    refusals,
+    remove_job,
+    remove_unused,
+)
+from stt_edge.service.transcription_job_hearing import Surroundings, hear_gated, hear_whole
+from stt_edge.service.transcription_job_router import Router, Window
+from stt_edge.session.chain import SessionRules
+from stt_edge.session.connection_terms import Phase
+from stt_edge.session.dispatcher import Dispatcher, LaneStatus
 
-_BATCH: Final = 256
 _LOOK_S: Final = 0.2
+_AT_WORK: Final = frozenset((Phase.STREAMING.value, Phase.DRAINING.value))
+_LEAST_WINDOW: Final = 16
+_WINDOW_PER_CONNECTION: Final = 4
+
+
+class PartlyTranscribedError(InputError):
+    """A recording could not be heard, or transcribed, to its end; carries what could."""
+
+    def __init__(self, error: InputError, records: list[Record]) -> None:
+        """Take over what was wrong, and keep the records there are."""
+        super().__init__(error.message, error.remedy)
+        self.records = records
 
 
 class Transcription:
-    """One job: any number of recordings with one provider."""
+    """One run: any number of recordings with one provider."""
 
     def __init__(
         self,
@@ -45,153 +66,225 @@ class Transcription:
         *,
         give_up_s: float,
         progress: Callable[[str], None],
+        warn: Callable[[str], None] = lambda _: None,
+        connections: int | None = None,
+        gated: bool = True,
+        jobs: Path | None = None,
+        fresh: bool = False,
     ) -> None:
         """Use the gate and node of ``config``; ``open`` makes it ready.
 
         ``give_up_s`` is how long the provider may be away; ``progress`` gets a line of text now
-        and then.
+        and then, ``warn`` what is wrong with a recording that can be used. ``connections`` is how
+        many at a time (None: what the provider says). Not ``gated`` is each recording whole.
+        ``jobs`` is the directory in which a killed run is found again, None for none; ``fresh``
+        forgets what is found.
         """
         self._config = config
-        self._provider = provider
         self._give_up_s = give_up_s
         self._progress = progress
+        self._warn = warn
+        self._gated = gated
+        self._directory = jobs
+        self._fresh = fresh
         self._clock = SystemClock()
-        self._limiter = LineLimiter()
-        self._seq = 0
+        self._provider = provider
+        self.connections = connections or provider.capabilities.max_connections
+        """How many at a time."""
+        self._window = Window(max(_LEAST_WINDOW, _WINDOW_PER_CONNECTION * self.connections))
+        self._router = Router(self._window)
+        self._transcribing: dict[str, asyncio.Task[list[Record]]] = {}
+        self._away_since: float | None = None
+        self._finished = 0
+        self._hearing = ""
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Hold the job's directory, store and provider for as long as the context lasts."""
-        directory = Path(tempfile.mkdtemp(prefix="stt-edge-job-"))
+        """Hold the provider for as long as the context lasts.
+
+        What has been done is forgotten in the end, unless that is an exception: then another run
+        goes on from there. Raises StoreError when the directory of the jobs cannot be used.
+        """
         self._loop = asyncio.get_running_loop()
-        supervisor = Supervisor()
-        try:
-            log = UtteranceLog(directory / "utterances")
-            log.recover()
-            store = await StoreThread.open(directory / "store.db")
-            self._pipeline = Pipeline(
-                log,
-                store,
-                self._provider,
-                self,
-                self._clock,
-                node=self._config.node,
-                rules=SessionRules(connect_early=False),
-                on_record=lambda: None,
-            )
-            supervisor.start("results", self._pipeline.results.run())
+        self._one_ear = asyncio.Lock()
+        self._dispatcher = Dispatcher(
+            [self._with_connections()],
+            self._router,
+            self._router,
+            self,
+            self._clock,
+            node=self._config.node,
+            rules=SessionRules(connect_early=False),
+        )
+        with self._jobs_directory() as self._jobs:
             try:
                 yield
             finally:
-                await self._pipeline.dispatcher.aclose()
-                if self._provider.aclose is not None:
-                    await self._provider.aclose()
-                await supervisor.stop()
-                await store.close()
-                log.close()
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+                await self._close()
+            for key in self._transcribing:
+                remove_job(self._jobs / key)
 
     async def transcribe(self, path: str) -> list[Record]:
         """Return the records of a recording in the order of their start.
 
-        Raises InputError when it cannot be heard, PermissionDeniedError when the provider refuses,
-        TemporaryError when it stays away for too long.
+        May be called again while it runs: recordings are heard in the order of the calls. Raises
+        InputError when it cannot be used (PartlyTranscribedError with what there is of it),
+        UnavailableError when another run works on it, PermissionDeniedError when the provider
+        refuses, TemporaryError when it stays away for too long.
         """
-        source = SourceSettings(file=path, pace="fast", channel=self._config.audio.channel)
-        await self._hear(EarSettings(source, self._config.vad.gate()), path)
-        await self._wait_for_provider(path)
-        await self._pipeline.results.drain(None)
-        found: list[Record] = []
-        while batch := await self._pipeline.store.call(Store.records_after, self._seq, _BATCH):
-            found += [record for _, record in batch]
-            self._seq = batch[-1][0]
-        return sorted(found, key=lambda record: record.start_sample)
+        key = job_key(path, self._config, self._provider, gated=self._gated)
+        if key not in self._transcribing:
+            self._transcribing[key] = asyncio.create_task(self._transcribe(path, key))
+        return await self._transcribing[key]
 
     def partial(self, utterance_id: str, text: str) -> None:
-        """Take a partial; a file's reader waits for finals."""
+        """Take a partial; who reads a file waits for finals."""
 
     def standing(self, provider: str, health: str, message: str) -> None:
-        """Take a change of the provider's standing; ``_wait_for_provider`` asks for it."""
+        """Take a change of the provider's standing; ``_look`` asks for it."""
 
-    async def _hear(self, settings: EarSettings, path: str) -> None:
-        """Let an ear of its own hear the recording; returns when all of it is in the log."""
-        gone = asyncio.Event()
-        faults: list[wire.Fault] = []
-        finished: list[wire.Finished] = []
-        last_words: list[str] = []
+    def budget(self, *, spent: bool) -> None:
+        """Take that a budget is used up; a run has none."""
 
-        def take(reader: EarReader, event: EarEvent) -> None:
-            match event:
-                case EarGone(how):
-                    last_words.append(how)
-                    gone.set()
-                case EarSaid(line):
-                    last_words.append(line)
-                case wire.Fault():
-                    faults.append(event)
-                case wire.Finished():
-                    finished.append(event)
-                case wire.Health():
-                    self._progress(f"{path}: {samples_to_s(event.samples):.0f} s heard")
-                case _:
-                    if isinstance(event, UtteranceGrew):
-                        reader.growth_seen()
-                    self._pipeline.take(event)
-
-        def emit(reader: EarReader, event: EarEvent) -> None:
-            self._loop.call_soon_threadsafe(take, reader, event)
-
-        process = EarProcess(settings)
-        try:
-            EarReader(
-                process,
-                self._pipeline.log,
-                clock=self._clock,
-                losses=Losses(),  # nothing was said between two recordings
-                limiter=self._limiter,
-                emit=emit,
+    async def _transcribe(self, path: str, key: str) -> list[Record]:
+        directory = self._jobs / key
+        if self._fresh:
+            remove_job(directory)
+        job = await FileJob.open(path, key, directory, self._clock)
+        self._router.add(job)
+        problem = await self._hear(job)
+        while not await job.done(_LOOK_S):
+            self._look()
+        records = await job.records()
+        self._router.remove(job)
+        await job.close()
+        if problem is None and job.refused:
+            problem = InputError(
+                f"{path}: {len(job.refused)} utterances could not be transcribed "
+                f"(at {refusals(job.refused)})."
             )
-            await gone.wait()
-        finally:
-            process.kill()
-        if faults:
-            raise InputError(faults[0].message, faults[0].remedy)
-        if not finished:
-            raise InputError(f"{path}: the ear ended by itself ({'; '.join(last_words[-3:])}).")
+        if problem is not None:
+            raise PartlyTranscribedError(problem, records)
+        return records
 
-    async def _wait_for_provider(self, path: str) -> None:
-        """Wait until every utterance is finished, or the provider not worth waiting for."""
-        dispatcher = self._pipeline.dispatcher
-        away_since: float | None = None
-        while not await dispatcher.drain(_LOOK_S):
-            status = dispatcher.status()
-            if status.health == "blocked":
-                raise PermissionDeniedError(f"Provider {status.provider}: {status.message}")
-            left = f"{status.unfinished} utterances left"
-            if status.health == "up":
-                away_since = None
-                self._progress(f"{path}: {left}")
-                continue
-            away_since = away_since or self._loop.time()
-            if self._loop.time() - away_since > self._give_up_s:
-                raise TemporaryError(
-                    f"Provider {status.provider} did not come back: {status.message}",
-                    "Try again later, or name another with --provider.",
-                )
-            self._progress(f"{path}: {left}, provider away: {status.message}")
+    async def _hear(self, job: FileJob) -> InputError | None:
+        """Hear a recording; returns why that was not possible, or not to its end."""
+        around = Surroundings(
+            window=self._window,
+            take=partial(self._take, job),
+            heard=partial(self._heard, job.path),
+            warn=self._warn,
+            look=self._look,
+        )
+        channel = self._config.audio.channel
+        async with self._one_ear:
+            try:
+                if self._gated:
+                    source = SourceSettings(file=job.path, pace="fast", channel=channel)
+                    await hear_gated(job, EarSettings(source, self._config.vad.gate()), around)
+                else:
+                    await hear_whole(job, channel, self._longest_s(), around)
+            except InputError as error:
+                return error
+            finally:
+                self._hearing = ""
+        return None
+
+    def _longest_s(self) -> float | None:
+        capabilities = self._provider.capabilities
+        if capabilities.whole_file:
+            return None
+        return capabilities.max_utterance_s or capabilities.max_session_s
+
+    def _take(self, job: FileJob, head: UtteranceStart, tail: UtteranceEnd, known: Known) -> None:
+        """Have an utterance transcribed. It is backlog: none gives way to a later one."""
+        self._router.belongs(head.id, job)
+        job.take(head, tail)
+        acked = max(head.start, known.acked)
+        self._dispatcher.recovered(head, tail, known.parts, acked, job=known.job)
+
+    def _with_connections(self) -> Provider:
+        """Return the provider with one connection more, which backlog leaves to live speech."""
+        spare = 1 if self.connections > 1 else 0
+        capabilities = self._provider.capabilities
+        capabilities = replace(capabilities, max_connections=self.connections + spare)
+        return replace(self._provider, capabilities=capabilities)
+
+    def _heard(self, path: str, seconds: float) -> None:
+        self._hearing = f"{path}: {seconds:.0f} s heard, "
+        self._show()
+
+    def _show(self, trouble: str = "") -> None:
+        left = self._dispatcher.status().unfinished
+        trouble = f", {trouble}" if trouble else ""
+        self._progress(f"{self._hearing}{left} utterances under way{trouble}")
+
+    def _look(self) -> None:
+        """Show how far it is. Raises what makes waiting any longer pointless."""
+        (lane,) = self._dispatcher.status().lanes
+        if lane.health == "blocked":
+            raise PermissionDeniedError(f"Provider {lane.provider}: {lane.message}")
+        trouble = self._trouble(lane)
+        self._show(trouble)
+        if not trouble:
+            self._away_since = None
+            return
+        now_s = self._loop.time()
+        if self._away_since is None or self._finished != self._router.finished:
+            self._away_since, self._finished = now_s, self._router.finished
+        if now_s - self._away_since > self._give_up_s:
+            raise TemporaryError(trouble, "Try again later: the same command goes on from here.")
+
+    def _trouble(self, lane: LaneStatus) -> str:
+        """Return why nothing gets on, in one line; empty while something does."""
+        if self._router.trouble:
+            return f"Results cannot be stored: {self._router.trouble}"
+        if lane.health == "up":  # a failure it has then is what it says of one utterance
+            return lane.message and f"Provider {lane.provider} refuses speech: {lane.message}"
+        if _AT_WORK.isdisjoint(lane.connections):
+            return f"Provider {lane.provider} did not come back: {lane.message}"
+        return ""
+
+    async def _close(self) -> None:
+        """End whatever is under way; first the connections, which read what jobs hold."""
+        tasks = list(self._transcribing.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._dispatcher.aclose()
+        if self._provider.aclose is not None:
+            await self._provider.aclose()
+        for job in self._router.jobs():
+            self._router.remove(job)
+            await job.close()
+
+    @contextlib.contextmanager
+    def _jobs_directory(self) -> Iterator[Path]:
+        if self._directory is None:
+            with tempfile.TemporaryDirectory(prefix="stt-edge-") as name:
+                yield Path(name)
+            return
+        make_private(self._directory)
+        remove_unused(self._directory)
+        yield self._directory
 
 
 def choose(config: Config, name: str | None) -> Config:
-    """Return the configuration with the named provider as the only one.
+    """Return the configuration with the named provider, else the first, as the only one.
 
-    One that the file does not name is used with default options. Raises InputError.
+    One that the file does not name is used with default options. Raises InputError, or
+    UnavailableError when there is none at all.
     """
     from stt_edge.config.settings import ProviderEntry
     from stt_edge.providers import registry
 
+    if name is None and not config.providers:
+        raise UnavailableError(
+            "No provider is configured, and the default one is not installed.",
+            'Name one with --provider, or: pip install "stt-edge[pocketsphinx]"',
+        )
     if name is None:
-        return config
+        return replace(config, providers=config.providers[:1])
     for entry in config.providers:
         if entry.name == name:
             return replace(config, providers=(entry,))

@@ -186,10 +186,10 @@ def _finalized(connection: Connection, _: GotFinalized) -> Step:
     return parted, (stop, complete, *goodbye, drain)
 
 
-def _farewell(connection: Connection, _: GotFarewell) -> Step:
+def _farewell(connection: Connection, event: GotFarewell) -> Step:
     if connection.utterance_id is None:
         return _closed(connection)
-    return _closed(connection, CompleteUtterance(connection.utterance_id))
+    return _closed(connection, CompleteUtterance(connection.utterance_id, event.confirmed))
 
 
 def _farewell_early(connection: Connection, _: GotFarewell) -> Step:

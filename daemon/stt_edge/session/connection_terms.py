@@ -86,7 +86,9 @@ class GotFinalized:
 
 @dataclass(frozen=True, slots=True)
 class GotFarewell:
-    """The connection ended in good order."""
+    """The connection ended in good order, or so it seems."""
+
+    confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +205,10 @@ class CountLate:
 
 @dataclass(frozen=True, slots=True)
 class CompleteUtterance:
-    """Everything the provider had to say of it has been said."""
+    """Everything the provider had to say of it has been said, or so it seems."""
 
     utterance_id: str
+    confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -289,8 +289,11 @@ class Dispatcher:
         if (part := progress.accept(final)) is not None:
             self._results.commit(part, progress.acked)
 
-    def link_complete(self, link: Link, progress: Progress) -> None:
-        """Finish an utterance whose end the provider has confirmed."""
+    def link_complete(self, link: Link, progress: Progress, *, confirmed: bool) -> None:
+        """Finish an utterance at its end; where that may have been a drop, what is missing waits."""
+        if not confirmed and progress.resend_rest():
+            self.link_returned(link, progress)
+            return
         self._proved(self._chain.lane_of(link))
         self._finish(progress)
 
@@ -399,6 +402,8 @@ class Dispatcher:
             return failure
         progress.job = None
         self._results.job(progress.id, None)
+        if failure.kind is FailureKind.UTTERANCE:
+            return failure
         return ProviderError(FailureKind.SERVER, failure.message, code=failure.code)
 
     def _finish(self, progress: Progress) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -49,8 +50,8 @@ class LinkOwner(Protocol):
     def link_final(self, link: Link, progress: Progress, final: base.Final) -> None:
         """Take a final of the utterance in hand."""
 
-    def link_complete(self, link: Link, progress: Progress) -> None:
-        """Take that the utterance is complete."""
+    def link_complete(self, link: Link, progress: Progress, *, confirmed: bool) -> None:
+        """Take that the utterance is complete; not ``confirmed`` is 'as far as can be seen'."""
 
     def link_drain_failed(self, link: Link, progress: Progress) -> None:
         """Take that the provider never confirmed the end of the utterance."""
@@ -113,6 +114,7 @@ class Link:
         self._timers: dict[TimerName, asyncio.TimerHandle] = {}
         self._wake = asyncio.Event()
         self._sending = asyncio.Lock()
+        self._outgoing: deque[base.Outgoing] = deque()
         self._opened_s = self._loop.time()
         self._samples_sent = 0
         self._broken = False
@@ -185,8 +187,7 @@ class Link:
                 self._protocol.finalize()
                 self._spawn(self._flush())
             case terms.SendGoodbye():
-                self._protocol.goodbye()
-                self._spawn(self._flush())
+                self._say_goodbye()
             case terms.SendKeepAlive():
                 self._protocol.keep_alive()
                 self._spawn(self._flush())
@@ -214,8 +215,8 @@ class Link:
                 owner.link_final(self, self._in_hand(), final)
             case terms.NoteJob(_, token):
                 owner.link_job(self._in_hand(), self.provider.name, token)
-            case terms.CompleteUtterance():
-                owner.link_complete(self, self._let_go())
+            case terms.CompleteUtterance(_, confirmed):
+                owner.link_complete(self, self._let_go(), confirmed=confirmed)
             case terms.DrainFailed():
                 owner.link_drain_failed(self, self._let_go())
             case terms.ReturnUtterance():
@@ -237,6 +238,15 @@ class Link:
         self._protocol.begin()
         self._wake.clear()
         self._pump = self._spawn(self._send_utterance(progress))
+
+    def _say_goodbye(self) -> None:
+        self._protocol.goodbye()
+        self._outgoing += self._protocol.to_send()
+        in_hand = self.progress is not None and self.progress.sent_samples > 0
+        if self._outgoing or in_hand:
+            self._spawn(self._flush())
+        else:  # there is nothing to say, so nothing will be answered
+            self._loop.call_soon(self._handle, terms.GotFarewell())
 
     def _close(self) -> None:
         self._stop_pump()
@@ -262,6 +272,7 @@ class Link:
         task = self._loop.create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one cancelled before it began
         return task
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
@@ -288,7 +299,9 @@ class Link:
                 self._heard(self._protocol.closed(closed.code, closed.reason))
                 return
             self._heard(self._protocol.feed(message))
-            await self._flush()
+            self._outgoing += self._protocol.to_send()
+            if self._outgoing:  # never waited for: who waits to send would not hear the answers
+                self._spawn(self._flush())
 
     def _heard(self, events: Sequence[base.Event]) -> None:
         for event in events:
@@ -304,15 +317,17 @@ class Link:
                     self._handle(terms.GotSubmitted(token))
                 case base.Finalized():
                     self._handle(terms.GotFinalized())
-                case base.Farewell():
-                    self._handle(terms.GotFarewell())
+                case base.Farewell(confirmed):
+                    self._handle(terms.GotFarewell(confirmed))
                 case base.Failed(failure):
                     self._handle(terms.Broke(failure))
 
     async def _flush(self) -> None:
         patience_s = None if self.provider.capabilities.local else _STALLED_S
         async with self._sending:
-            for message in self._protocol.to_send():
+            self._outgoing += self._protocol.to_send()
+            while self._outgoing:
+                message = self._outgoing.popleft()
                 try:
                     async with asyncio.timeout(patience_s):
                         await self._transport.send(message)

@@ -59,9 +59,7 @@ class Placement:
         if self.waiting and self._results.congested():
             self.later(_RETRY_CONGESTED_S)
             return
-        for progress in sorted(self.waiting, key=self._urgency):
-            if progress.due_s <= self._loop.time():
-                self._place_one(progress)
+        self._place_waiting()
         for lane in list(self._chain.to_probe(self._loop.time())):
             self._open(lane, None)
             lane.probe = lane.links[-1]
@@ -92,23 +90,34 @@ class Placement:
             return False
         return progress.ended_s is None or self._loop.time() - progress.ended_s < LIVE_S
 
-    def _place_one(self, progress: Progress) -> None:
+    def _place_waiting(self) -> None:
+        stuck: set[bool] = set()
+        for progress in sorted(self.waiting, key=self._urgency):
+            # Where one of the backlog finds no place those behind it do not either: there may be
+            # thousands of them.
+            if progress.redone in stuck or progress.due_s > self._loop.time():
+                continue
+            if not self._place_one(progress) and not self.is_live(progress):
+                stuck.add(progress.redone)
+
+    def _place_one(self, progress: Progress) -> bool:
         now_s = self._loop.time()
         lane = self._chain.choose(progress, now_s)
         if lane is None or lane.standing.wait_s(now_s) > 0:
-            return
+            return False
         if not self.is_live(progress) and self._full_of_backlog(lane):
-            return
+            return False
         free = self._free_link(lane)
         if free is None and not lane.can_open(now_s):
             self._make_room(lane, progress)
-            return
+            return False
         self.waiting.remove(progress)
         lane.given(progress.id)
         if free is not None:
             free.assign(progress)
         else:
             self._open(lane, progress)
+        return True
 
     def _next_wait_s(self) -> float | None:
         """Return when placing may succeed though nothing happens until then; None is never."""

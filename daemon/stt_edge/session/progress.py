@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import bisect
 from dataclasses import replace
+from typing import Final
 
-from stt_edge.model import AudioSpan, Part, UtteranceEnd, UtteranceStart, Word
-from stt_edge.providers.base import Final, Partial, PartTimes, Provider
+from stt_edge.model import AudioSpan, Part, UtteranceEnd, UtteranceStart, Word, ms_to_samples
+from stt_edge.providers.base import Final as FinalResult
+from stt_edge.providers.base import Partial, PartTimes, Provider
+
+_COVERED_SAMPLES: Final = ms_to_samples(500)
+"""Words may end so much before the gate heard the last of a voice."""
+
+_FRUITLESS_TRIES: Final = 2
 
 
 class Progress:
@@ -30,6 +37,10 @@ class Progress:
         self.reconnects = 0
         self.resent = False
         """Sent whole a second time already because no end was ever confirmed."""
+        self._rest_at = -1
+        """Where it was acknowledged to when the rest was last sent again."""
+        self._rest_tries = 0
+        """How often it was, from there."""
         self.begun_s = 0.0
         """When it last began to be sent, seconds of the monotonic clock."""
         self.ended_s: float | None = None
@@ -122,7 +133,7 @@ class Progress:
         """Keep the newest partial: it may have to stand in for a final that never comes."""
         self._partial = partial
 
-    def accept(self, final: Final) -> Part | None:
+    def accept(self, final: FinalResult) -> Part | None:
         """Return the part to commit for a final, or None if it says nothing new.
 
         Where the provider gives no times the part is kept back until ``settle``.
@@ -149,7 +160,7 @@ class Progress:
         partial, self._partial = self._partial, None
         if partial is None or not partial.text.strip():
             return []
-        part = self._part_of(Final(partial.text, end=partial.end, words=partial.words))
+        part = self._part_of(FinalResult(partial.text, end=partial.end, words=partial.words))
         if part is None:
             return []
         return [*self.settle(), self._commit(replace(part, truncated=True))]
@@ -160,13 +171,27 @@ class Progress:
         self._pending.clear()
         return settled
 
+    def resend_rest(self) -> bool:
+        """Return whether to send on, after an end that may have been a drop as well.
+
+        Where the results reach the end of what was spoken all is well. Where they do not, the rest
+        is sent again, twice where that brings nothing new: nothing more may have been said.
+        """
+        assert self.tail is not None
+        if self._pending or self.tail.speech_end - self.acked < _COVERED_SAMPLES:
+            return False
+        if self._rest_at != self.acked:
+            self._rest_at, self._rest_tries = self.acked, 0
+        self._rest_tries += 1
+        return self._rest_tries <= _FRUITLESS_TRIES
+
     def _commit(self, part: Part) -> Part:
         committed = replace(part, seq=len(self.parts))
         self.parts.append(committed)
         self.acked = max(self.acked, min(part.end, self._position))
         return committed
 
-    def _part_of(self, final: Final) -> Part | None:
+    def _part_of(self, final: FinalResult) -> Part | None:
         provider = self._provider
         assert provider is not None
         words = tuple(
@@ -200,7 +225,7 @@ class Progress:
             item_id=final.item_id,
         )
 
-    def _range(self, final: Final, words: tuple[Word, ...]) -> tuple[int, int]:
+    def _range(self, final: FinalResult, words: tuple[Word, ...]) -> tuple[int, int]:
         if words:
             return words[0].start, max(word.end for word in words)
         start = self.acked if final.start is None else self._first(final.start)

@@ -18,6 +18,7 @@ CAP_S: Final = 60.0
 FIRST_AFTER_LOSS_S: Final = 5.0
 SLOW_S: Final = (30.0, 60.0)
 BLOCK_S: Final = 300.0
+_MOST_DOUBLINGS: Final = 16
 WAKE_EVERY_S: Final = 5.0
 PROOF_STREAMING_S: Final = 10.0
 DOWN_AFTER: Final = 2
@@ -139,4 +140,4 @@ class Standing:
             return max(failure.retry_after_s or 0.0, rng.uniform(*SLOW_S))
         if established and not self.failures:
             return rng.uniform(0, FIRST_AFTER_LOSS_S)
-        return rng.uniform(0, min(CAP_S, 2.0**self.failures))
+        return rng.uniform(0, min(CAP_S, 2.0 ** min(self.failures, _MOST_DOUBLINGS)))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import ssl
 import threading
 import typing
 from collections.abc import Callable, Mapping
@@ -18,14 +20,20 @@ from urllib.parse import urlsplit
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.base import HttpReply, HttpRequest, Outgoing, TransportClosedError
 from stt_edge.providers.failures import excerpt
-from stt_edge.providers.transports.sockets import connect_failure
+from stt_edge.providers.transports.proxies import HttpProxy, http_proxy, named_proxy
+from stt_edge.providers.transports.sockets import (
+    connect_failure,
+    place_of,
+    unusable_url,
+)
 from stt_edge.providers.transports.tls import tls_context
 
 if typing.TYPE_CHECKING:
-    import urllib.request
+    import http.client
 
 _LARGEST_REPLY_BYTES: Final = 16 * 1024 * 1024
 _USER_AGENT: Final = "stt-edge"
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class HttpEndpoint:
     @property
     def where(self) -> str:
         """Return host and port; nothing else of a URL is fit to be shown."""
-        return urlsplit(self.base_url).netloc.rpartition("@")[2]
+        return place_of(self.base_url)
 
 
 class HttpTransport:
@@ -59,6 +67,7 @@ class HttpTransport:
         self._ca_file = ca_file
         self._timeout_s = timeout_s
         self._requests: asyncio.Queue[HttpRequest | None] = asyncio.Queue()
+        self._under_way: http.client.HTTPConnection | None = None
 
     async def connect(self) -> None:
         """Look whether there is something to connect with. Raises ProviderError."""
@@ -88,82 +97,127 @@ class HttpTransport:
     def abort(self) -> None:
         """Let go at once; never raises, may be called twice."""
         self._requests.put_nowait(None)
+        connection = self._under_way
+        if connection is not None and connection.sock is not None:
+            with contextlib.suppress(OSError):
+                # As a plain socket, whatever it is: what TLS has in memory belongs to the thread.
+                socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
     async def _in_thread(self, request: HttpRequest) -> HttpReply:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[HttpReply] = loop.create_future()
 
-        def settle(reply: HttpReply | None, error: ProviderError | None) -> None:
+        def settle(reply: HttpReply | None, error: ProviderError) -> None:
             if answer.done():  # cancelled meanwhile
                 return
             if reply is not None:
                 answer.set_result(reply)
-            elif error is not None:
+            else:
                 answer.set_exception(error)
 
         def work() -> None:
-            reply, failure = None, None
+            reply = None
+            failure = ProviderError(FailureKind.PROTOCOL, "the request failed by a mistake of ours")
             try:
                 reply = self._ask(request)
             except ProviderError as error:
                 failure = error
-            with contextlib.suppress(RuntimeError):  # the loop has ended before the answer came
-                loop.call_soon_threadsafe(settle, reply, failure)
+            finally:
+                with contextlib.suppress(RuntimeError):  # the loop has ended before the answer came
+                    loop.call_soon_threadsafe(settle, reply, failure)
 
         threading.Thread(target=work, name="stt-edge-http", daemon=True).start()
         return await answer
 
     def _ask(self, request: HttpRequest) -> HttpReply:
-        import http.client
-        import urllib.error
-        import urllib.request
-
         endpoint = self._endpoint()
-        url = endpoint.base_url.rstrip("/") + request.path
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ProviderError(
-                FailureKind.REQUEST, "url is none that can be used: it begins with https://."
-            )
         headers = {"User-Agent": _USER_AGENT, **endpoint.headers, **request.headers}
-        asked = urllib.request.Request(  # noqa: S310  the scheme is checked above
-            url, data=request.body or None, headers=headers, method=request.method
-        )
         try:
-            with self._opener().open(asked, timeout=self._timeout_s) as response:
-                return _reply(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                return _reply(error)
-        except urllib.error.URLError as error:
-            reason = error.reason
-            cause = reason if isinstance(reason, OSError) else OSError(str(reason))
-            raise connect_failure(cause, endpoint.where) from None
+            connection, target = self._connection(
+                endpoint.base_url.rstrip("/") + request.path, headers
+            )
+        except ValueError:  # a port that is no number
+            raise unusable_url("https") from None
+        with contextlib.closing(connection):
+            self._under_way = connection
+            try:
+                return self._exchange(connection, endpoint.where, request, target, headers)
+            finally:
+                self._under_way = None
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        where: str,
+        request: HttpRequest,
+        target: str,
+        headers: dict[str, str],
+    ) -> HttpReply:
+        import http.client
+
+        connected = False
+        try:
+            connection.connect()
+            connected = True
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
+                # A server may refuse before it has read everything, and hang up; it has answered.
+                connection.request(request.method, target, request.body or None, headers)
+            return _reply(connection.getresponse())
         except TimeoutError:
             raise ProviderError(
-                FailureKind.TIMEOUT, f"no answer from {endpoint.where} in {self._timeout_s:g} s."
+                FailureKind.TIMEOUT, f"no answer from {where} in {self._timeout_s:g} s."
             ) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            said = excerpt(str(error)) or type(error).__name__
+        except http.client.InvalidURL:  # repeats it, with the key where one is in it
+            raise unusable_url("https") from None
+        except (OSError, http.client.HTTPException) as error:
+            why = excerpt(getattr(error, "strerror", None) or str(error)) or type(error).__name__
+            if not connected:
+                cause = error if isinstance(error, OSError) else OSError(why)
+                raise connect_failure(cause, where) from None
             raise ProviderError(
-                FailureKind.LOST, f"the connection to {endpoint.where} broke: {said}."
+                FailureKind.LOST, f"the connection to {where} broke: {why}."
+            ) from None
+        except ValueError:  # after OSError: some of TLS are both
+            raise ProviderError(
+                FailureKind.REQUEST, "the request cannot be made: a header holds what none can."
             ) from None
 
-    def _opener(self) -> urllib.request.OpenerDirector:
-        import urllib.request
+    def _connection(
+        self, url: str, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPConnection, str]:
+        """Return a connection to where ``url`` is, or to the proxy for it, and what to ask for."""
+        import http.client
 
-        class StayHere(urllib.request.HTTPRedirectHandler):
-            """A redirect would carry the key to wherever it points; it is an answer like others."""
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or parts.hostname is None:
+            raise unusable_url("https")
+        host, port = parts.hostname, parts.port or _PORTS[parts.scheme]
+        target = parts._replace(scheme="", netloc="").geturl() or "/"
+        proxy = _proxy(parts.scheme, host, port)
+        near = (host, port) if proxy is None else (proxy.host, proxy.port)
+        if parts.scheme == "https":
+            tls = tls_context(self._ca_file)
+            connection = http.client.HTTPSConnection(*near, timeout=self._timeout_s, context=tls)
+            if proxy is not None:
+                connection.set_tunnel(host, port, headers=proxy.headers)
+            return connection, target
+        if proxy is not None:
+            headers |= proxy.headers
+            target = parts._replace(netloc=place_of(url)).geturl()
+        return http.client.HTTPConnection(*near, timeout=self._timeout_s), target
 
-            def redirect_request(self, *_: typing.Any) -> None:
-                return None
 
-        https = urllib.request.HTTPSHandler(context=tls_context(self._ca_file))
-        return urllib.request.build_opener(https, StayHere())
+def _proxy(scheme: str, host: str, port: int) -> HttpProxy | None:
+    """Return the proxy the environment names for a host, if any. Raises ProviderError."""
+    named = named_proxy((scheme,), host, port)
+    return None if named is None else http_proxy(named)
 
 
-def _reply(response: typing.Any) -> HttpReply:
+def _reply(response: http.client.HTTPResponse) -> HttpReply:
     body = response.read(_LARGEST_REPLY_BYTES + 1)
     if len(body) > _LARGEST_REPLY_BYTES:
         raise ProviderError(FailureKind.PROTOCOL, "the provider sent an answer that is too large.")
+    if response.length:  # ``read`` with a limit does not tell
+        raise OSError("the answer is not whole")
     headers = {name.lower(): value for name, value in response.headers.items()}
     return HttpReply(response.status, headers, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +14,24 @@ from urllib.parse import urlsplit
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.base import HttpReply, HttpRequest, Outgoing, TransportClosedError
 from stt_edge.providers.failures import excerpt, http_failure
-from stt_edge.providers.transports.sockets import connect_failure, tune_socket
+from stt_edge.providers.transports.proxies import (
+    http_proxy,
+    is_http,
+    named_proxy,
+    tunnel,
+    unusable_proxy,
+)
+from stt_edge.providers.transports.sockets import (
+    connect_failure,
+    place_of,
+    tune_socket,
+    unusable_url,
+)
 from stt_edge.providers.transports.tls import tls_context
 
 if typing.TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
-    from websockets.exceptions import ConnectionClosed
+    from websockets.exceptions import ConnectionClosed, WebSocketException
 
 _LARGEST_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 _QUEUED_MESSAGES: Final = 16
@@ -39,12 +52,13 @@ class WebSocketEndpoint:
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    subprotocols: tuple[str, ...] = ()
+    subprotocols: tuple[str, ...] = field(default=(), repr=False)
+    """Some services take the key as one of them."""
 
     @property
     def where(self) -> str:
         """Return host and port; nothing else of a URL is fit to be shown."""
-        return urlsplit(self.url).netloc.rpartition("@")[2]
+        return place_of(self.url)
 
 
 class WebSocketTransport:
@@ -71,34 +85,33 @@ class WebSocketTransport:
 
     async def connect(self) -> None:
         """Connect: a new name lookup, the proxies of the environment. Raises ProviderError."""
-        from websockets import exceptions
+        from websockets.exceptions import InvalidStatus, WebSocketException
 
         endpoint = await asyncio.to_thread(self._endpoint)
         try:
             self._connection = await self._open(endpoint)
-        except exceptions.InvalidStatus as error:
+        except InvalidStatus as error:
             response = error.response
             headers = {name.lower(): value for name, value in response.headers.raw_items()}
             reply = HttpReply(response.status_code, headers, bytes(response.body or b""))
             raise self._refused(reply) from None
-        except exceptions.InvalidURI as error:
+        except WebSocketException as error:
+            raise _misunderstanding(error, endpoint.where) from None
+        except ImportError as error:  # a SOCKS proxy is named, and python-socks is not here
+            raise ProviderError(
+                FailureKind.SETUP,
+                f"proxy: {excerpt(str(error))}.",
+                remedy='Install it: pip install "python-socks[asyncio]"',
+            ) from None
+        except OSError as error:
+            raise connect_failure(error, endpoint.where) from None
+        except UnicodeError:  # a name with an empty label
+            raise unusable_url("wss") from None
+        except ValueError:
             raise ProviderError(
                 FailureKind.REQUEST,
-                f"url is none that can be used: {excerpt(error.msg)}.",
-                remedy="It begins with ws:// or wss://.",
+                "the connection cannot be asked for: a header or subprotocol holds what none can.",
             ) from None
-        except exceptions.ProxyError as error:
-            raise ProviderError(FailureKind.CONNECT, f"proxy: {excerpt(str(error))}.") from None
-        except exceptions.InvalidHandshake as error:
-            said = excerpt(str(error))
-            raise ProviderError(
-                FailureKind.CONNECT, f"{endpoint.where} does not speak WebSocket: {said}."
-            ) from None
-        except ImportError as error:  # a SOCKS proxy is named, and python-socks is not here
-            raise ProviderError(FailureKind.SETUP, f"proxy: {excerpt(str(error))}.") from None
-        except (OSError, EOFError) as error:
-            cause = error if isinstance(error, OSError) else OSError("it hung up")
-            raise connect_failure(cause, endpoint.where) from None
         tune_socket(self._connection.transport)
 
     async def send(self, message: Outgoing) -> None:
@@ -115,8 +128,8 @@ class WebSocketTransport:
     async def receive(self) -> bytes | str:
         """Return the next message.
 
-        Raises TransportClosedError; ProviderError when the connection is lost, or the peer breaks
-        the rules.
+        Raises TransportClosedError, with code 1006 when the connection is lost; ProviderError when
+        the peer breaks the rules.
         """
         from websockets.exceptions import ConnectionClosed
 
@@ -124,7 +137,8 @@ class WebSocketTransport:
         try:
             return await self._connection.recv()
         except ConnectionClosed as closed:
-            complaint = None if closed.rcvd is not None else closed.sent
+            # Our answer to a close of theirs repeats its code; a complaint may cross with one.
+            complaint = None if closed.rcvd_then_sent else closed.sent
             if complaint is not None and complaint.code in _OUR_COMPLAINTS:
                 raise ProviderError(
                     FailureKind.PROTOCOL, f"the provider {_OUR_COMPLAINTS[complaint.code]}."
@@ -148,20 +162,70 @@ class WebSocketTransport:
     async def _open(self, endpoint: WebSocketEndpoint) -> ClientConnection:
         from websockets.asyncio.client import connect
 
-        secure = endpoint.url.startswith("wss:")
-        return await connect(
-            endpoint.url,
-            ssl=await asyncio.to_thread(tls_context, self._ca_file) if secure else None,
-            additional_headers=dict(endpoint.headers),
-            subprotocols=typing.cast("typing.Any", list(endpoint.subprotocols) or None),
-            compression=None,  # costs CPU on every chunk; sound does not compress
-            open_timeout=None,  # the session has a timer of its own
-            close_timeout=_CLOSE_S,
-            ping_interval=_PING_S if self._pings else None,
-            ping_timeout=_PING_S,
-            max_size=_LARGEST_MESSAGE_BYTES,
-            max_queue=_QUEUED_MESSAGES,
-        )
+        class Once(connect):
+            """Follows no redirects: the key would go wherever they lead."""
+
+            def process_redirect(self, exc: Exception) -> Exception:
+                return exc
+
+        with contextlib.ExitStack() as unless_done:
+            way: dict[str, typing.Any] = {}
+            if (sock := await _tunnel(endpoint.url)) is not None:
+                unless_done.callback(sock.close)
+                way["sock"] = sock
+            if urlsplit(endpoint.url).scheme == "wss":
+                way["ssl"] = await asyncio.to_thread(tls_context, self._ca_file)
+            connection = await Once(
+                endpoint.url,
+                additional_headers=dict(endpoint.headers),
+                subprotocols=typing.cast("typing.Any", list(endpoint.subprotocols) or None),
+                compression=None,  # costs CPU on every chunk; sound does not compress
+                open_timeout=None,  # the session has a timer of its own
+                close_timeout=_CLOSE_S,
+                ping_interval=_PING_S if self._pings else None,
+                ping_timeout=_PING_S,
+                max_size=_LARGEST_MESSAGE_BYTES,
+                max_queue=_QUEUED_MESSAGES,
+                **way,
+            )
+            unless_done.pop_all()
+            return connection
+
+
+async def _tunnel(url: str) -> socket.socket | None:
+    """Return a way through the proxy the environment names; None where there is none.
+
+    Other proxies than HTTP's are left to the library. It knows that one too, but lets go of the
+    connection neither when it is cancelled nor when the proxy answers late.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise unusable_url("wss") from None
+    if host is None:
+        return None  # the library says what is wrong with it
+    secure = parts.scheme == "wss"
+    port = port or (443 if secure else 80)
+    schemes = ("wss", "socks", "https") if secure else ("ws", "socks", "https", "http")
+    named = named_proxy(schemes, host, port)
+    if named is None or not is_http(named):
+        return None
+    return await tunnel(http_proxy(named), host, port)
+
+
+def _misunderstanding(error: WebSocketException, where: str) -> ProviderError:
+    """Return what kept the connection from being made, other than the network and a status."""
+    from websockets import exceptions
+
+    if isinstance(error, exceptions.InvalidURI):
+        return unusable_url("wss")
+    if isinstance(error, exceptions.InvalidProxy):
+        return unusable_proxy(excerpt(error.msg))
+    said = excerpt(str(error))
+    if isinstance(error, exceptions.ProxyError):
+        return ProviderError(FailureKind.CONNECT, f"proxy: {said}.")
+    return ProviderError(FailureKind.CONNECT, f"{where} does not speak WebSocket: {said}.")
 
 
 def _ending(closed: ConnectionClosed) -> TransportClosedError:

@@ -189,11 +189,15 @@ class WorkerTransport:
             raise self._closed() from error
 
     async def receive(self) -> bytes | str:
-        """Return the next message. Raises TransportClosedError; ProviderError when it hangs."""
+        """Return the next message.
+
+        Raises TransportClosedError; ProviderError when it hangs, or crashed while it was loading.
+        """
         while not self._unread:
             if self._failure is not None:
                 raise self._failure
             if self._over.is_set():
+                self._raise_for_crash()
                 raise self._closed()
             self._news.clear()
             await self._news.wait()
@@ -254,6 +258,19 @@ class WorkerTransport:
         said = self._process.last_line
         how = f"the worker ended: {self._process.end}"
         return TransportClosedError(self._process.code, f"{how}; {said}" if said else how)
+
+    def _raise_for_crash(self) -> None:
+        """Say that the model is to blame, and not the moment: it would crash each time."""
+        if self._process is None or not self._process.crashed_loading:
+            return
+        said = self._process.last_line
+        raise ProviderError(
+            FailureKind.SETUP,
+            f"the worker of {self._host.name} crashed while it loaded the model"
+            f" ({self._process.end}){f'; {said}' if said else ''}.",
+            code=str(self._process.code),
+            remedy="The model is damaged or of another kind, or its library is not for this CPU.",
+        )
 
     def _expect_answer(self) -> None:
         if self._stall is None:

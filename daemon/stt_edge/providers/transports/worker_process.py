@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 _NOT_FOR_IT: Final = frozenset(
     ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "CREDENTIALS_DIRECTORY")
 )
+_CRASHES: Final = frozenset(
+    (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
+)
 _READ_BYTES: Final = 1 << 16
 _GRACE_S: Final = 2.0
 _LINES_A_MINUTE: Final = 10
@@ -34,6 +37,8 @@ class WorkerProcess:
         self.on_end: Callable[[], None] | None = None
         self.last_line = ""
         """What it last wrote to stderr."""
+        self.spoke = False
+        """It has said something: its engine is loaded."""
         self._process = process
         self._name = name
         self._expected = False
@@ -69,6 +74,12 @@ class WorkerProcess:
     def code(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
         return self._process.returncode
+
+    @property
+    def crashed_loading(self) -> bool:
+        """Whether its engine ended it before it could say a word, by abort() or a wrong access."""
+        code = self._process.returncode
+        return not self.spoke and code is not None and -code in _CRASHES
 
     @property
     def end(self) -> str:
@@ -115,6 +126,7 @@ class WorkerProcess:
         try:
             while data := await self._process.stdout.read(_READ_BYTES):
                 for frame in decoder.feed(data):
+                    self.spoke = True
                     if self.on_frame is not None:
                         self.on_frame(frame)
         except FrameError as error:

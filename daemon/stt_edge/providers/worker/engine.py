@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import typing
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from stt_edge.errors import FailureKind
 
@@ -63,3 +65,24 @@ class Engine(typing.Protocol):
 
     def finish(self) -> Heard | None:
         """End the utterance; return what was said, if anything."""
+
+
+def joint_confidence(words: Sequence[HeardWord]) -> float | None:
+    """Return the geometric mean of the words' confidences; None where one of them has none."""
+    known = [word.confidence for word in words if word.confidence is not None]
+    if not known or len(known) < len(words):
+        return None
+    logs = [math.log(max(value, 1e-6)) for value in known]
+    return math.exp(sum(logs) / len(logs))
+
+
+def in_order(words: Sequence[HeardWord]) -> list[HeardWord]:
+    """Return the words with no start before that of the word before, and no end before its start.
+
+    Engines round, and estimate each word's time by itself.
+    """
+    ordered: list[HeardWord] = []
+    for word in words:
+        start = max(word.start, ordered[-1].start if ordered else 0)
+        ordered.append(replace(word, start=start, end=max(word.end, start)))
+    return ordered

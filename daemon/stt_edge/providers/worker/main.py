@@ -32,6 +32,8 @@ from stt_edge.providers.worker.frames import Frame, FrameDecoder, FrameKind
 
 _ENGINES: Final = {
     "pocketsphinx": "stt_edge.providers.worker.pocketsphinx:PocketsphinxEngine",
+    "sherpa": "stt_edge.providers.worker.sherpa:SherpaEngine",
+    "vosk": "stt_edge.providers.worker.vosk:VoskEngine",
 }
 _PARTIAL_S: Final = 0.25
 _HEARD_S: Final = 2.0

@@ -19,7 +19,7 @@ from stt_edge.errors import FailureKind
 from stt_edge.model import SAMPLE_BYTES, ms_to_samples
 from stt_edge.providers import jsgf
 from stt_edge.providers.lexicon import Pronunciation, look_up, plain
-from stt_edge.providers.worker.engine import EngineError, Heard, HeardWord
+from stt_edge.providers.worker.engine import EngineError, Heard, HeardWord, joint_confidence
 
 _HEAD_BYTES: Final = ms_to_samples(1000) * SAMPLE_BYTES
 _UPDATE_BYTES: Final = ms_to_samples(500) * SAMPLE_BYTES
@@ -92,7 +92,7 @@ class PocketsphinxEngine:
         words, self._words = tuple(self._words), []
         if not words:
             return None
-        return Heard(words, _geometric_mean([word.confidence for word in words]))
+        return Heard(words, joint_confidence(words))
 
     def _start_decoding(self, head: bytearray) -> None:
         pcm = bytes(head)
@@ -232,11 +232,3 @@ def _load_grammar(settings: dict[str, Any], grammar: str, more: list[Pronunciati
     decoder.add_fsg(_GRAMMAR, decoder.parse_jsgf(text, f"{read.name}.{jsgf.TOP_RULE}"))
     decoder.activate_search(_GRAMMAR)
     return decoder
-
-
-def _geometric_mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return None
-    logs = [math.log(max(value, 1e-6)) for value in known]
-    return math.exp(sum(logs) / len(logs))

@@ -1,0 +1,103 @@
+"""A relay in front of the gRPC server: faults of the network happen in here, below HTTP/2."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Final
+
+_READ_BYTES: Final = 64 * 1024
+
+
+class Relay:
+    """Passes bytes between clients and a server on this machine, until told otherwise."""
+
+    def __init__(self, *, connect_s: float = 0.0) -> None:
+        self.port = 0
+        self.accepted = 0
+        """Connections that came, whatever became of them."""
+        self._connect_s = connect_s
+        self._links: dict[int, _Link] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, port: int, upstream: int) -> None:
+        """Listen on ``port``, or on a free one if it is 0, for the server on ``upstream``."""
+        self._upstream = upstream
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Break every connection."""
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def link(self, peer: str) -> _Link:
+        """Return the connection of a call, by what gRPC calls its peer."""
+        return self._links[int(peer.rpartition(":")[2])]
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.accepted += 1
+        try:
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await asyncio.sleep(self._connect_s)
+                await self._pass_on(reader, writer)
+        finally:
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = await asyncio.open_connection("127.0.0.1", self._upstream)
+        link = _Link()
+        self._links[server[1].get_extra_info("sockname")[1]] = link
+        tasks = {
+            asyncio.create_task(link.up(reader, server[1])),
+            asyncio.create_task(link.down(server[0], writer)),
+            asyncio.create_task(link.broken.wait()),
+        }
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            server[1].transport.abort()
+
+
+class _Link:
+    """One connection."""
+
+    def __init__(self) -> None:
+        self.broken = asyncio.Event()
+        self.slow = False
+        """One byte a second to the client."""
+        self._reading = asyncio.Event()
+        self._reading.set()
+
+    def drop(self) -> None:
+        """Break it, as a network does."""
+        self.broken.set()
+
+    def stop_reading(self) -> None:
+        """Take nothing more from the client, and keep the connection."""
+        self._reading.clear()
+
+    async def up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what the client says."""
+        while data := await reader.read(_READ_BYTES):
+            await self._reading.wait()
+            writer.write(data)
+            await writer.drain()
+
+    async def down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what the server says."""
+        while data := await reader.read(_READ_BYTES):
+            for piece in (bytes([byte]) for byte in data) if self.slow else (data,):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(1 if self.slow else 0)
