@@ -73,6 +73,8 @@ class Listener:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for _ in range(8):  # one that was accepted just now has no task yet
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -20,7 +20,7 @@ from stt_edge.model import AudioSpan, UtteranceState
 from stt_edge.providers import base
 from stt_edge.providers.base import Capabilities, Event, Final, PartTimes, TransportClosedError
 from stt_edge.providers.failures import close_failure
-from stt_edge.session.dispatcher import STRIKES, Dispatcher
+from stt_edge.session.dispatcher import Dispatcher
 from tests.fakes.clock import FakeClock
 from tests.session.scripted import (
     MemoryAudio,
@@ -194,14 +194,14 @@ class Day:
 
 
 SERVICES = {
-    "accepts and closes with 1011": lambda: Service(),
+    "accepts and closes with 1011": Service,
     "takes three seconds of audio and closes with 1011": lambda: Service(patience_s=3.0),
     "refuses connections": lambda: Service(refuses=True),
     "is behind a network that swallows everything": lambda: Service(mute=True),
 }
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("how", SERVICES)
 def test_a_day_without_the_provider_costs_no_utterance(how: str, seed: int) -> None:
     service = SERVICES[how]()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from stt_edge.cli.common import print_json, printable, style, write_output
@@ -83,17 +80,11 @@ def look(name: str) -> Row:
     from stt_edge.providers import registry
 
     try:
-        options = registry.options(name)
+        module, lacking = registry.module(name), registry.lacking(name)
     except ProviderError as error:
         return Row(name, None, (), None, str(error))
-    module = _module_of(name, options)
-    packages: tuple[str, ...] = getattr(module, "PACKAGES", ())
-    return Row(
-        name,
-        getattr(module, "EXTRA", None),
-        tuple(package for package in packages if not _is_there(package)),
-        getattr(module, "CAPABILITIES", None),
-    )
+    extra, known = getattr(module, "EXTRA", None), getattr(module, "CAPABILITIES", None)
+    return Row(name, extra, lacking, known)
 
 
 def as_json(row: Row) -> dict[str, Any]:
@@ -160,12 +151,6 @@ def render(rows: list[Row]) -> list[str]:
     return lines
 
 
-def _module_of(name: str, options: type[Any] | None) -> ModuleType | None:
-    """Return a provider's module: ours have its name, another's holds its options."""
-    own = sys.modules.get(f"stt_edge.providers.{name}")
-    return own if own is not None or options is None else sys.modules[options.__module__]
-
-
 def _cells(row: Row) -> tuple[str, ...]:
     installed = "yes" if row.installed else "no"
     known = row.capabilities
@@ -191,11 +176,3 @@ def _yes(value: bool) -> str:
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
     padded = (f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
     return "  ".join(padded).rstrip()
-
-
-def _is_there(package: str) -> bool:
-    """Return whether a package can be found; it is not imported, though those around it are."""
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:  # of google.cloud.speech, google.cloud is missing too
-        return False

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 from typing import Final as Constant
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -134,6 +135,9 @@ def _capabilities(*, legacy: bool) -> Capabilities:
         chunk_ms=100,
         max_session_s=None if legacy else _SESSION_S,
     )
+
+
+CAPABILITIES: Final = _capabilities(legacy=False)
 
 
 def _model(options: Options) -> str:

@@ -36,7 +36,9 @@ _AUDIO_EVENT: Final = {
     ":event-type": "AudioEvent",
     ":message-type": "event",
 }
-_CAPABILITIES: Final = Capabilities(
+EXTRA: Final = "aws"
+PACKAGES: Final = ("botocore",)
+CAPABILITIES: Final = Capabilities(
     billing=base.Billing.AUDIO,
     minimum_billed_s=15.0,
     partials=True,
@@ -191,7 +193,7 @@ def build(name: str, options: Options) -> base.Provider:
     model, language = options.language_model_name, options.language_code
     return base.Provider(
         name=name,
-        capabilities=options.apply(_CAPABILITIES),
+        capabilities=options.apply(CAPABILITIES),
         make_protocol=partial(AwsProtocol, failures, model=model, language=language),
         make_transport=partial(
             WebSocketTransport,

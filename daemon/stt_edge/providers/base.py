@@ -280,7 +280,11 @@ class Provider:
 
 
 class ProviderModule(typing.Protocol):
-    """What the registry expects of a provider's module."""
+    """What the registry expects of a provider's module.
+
+    It may also have ``CAPABILITIES``, those of the default options; ``PACKAGES``, what it imports
+    that does not come with the program; and ``EXTRA``, which extra brings them.
+    """
 
     Options: type[Any]
     """A dataclass of options; fields are declared with ``stt_edge.config.schema.option``."""

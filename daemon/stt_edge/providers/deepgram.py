@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 from typing import Final as Constant
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -109,6 +110,9 @@ def _capabilities(options: Options) -> Capabilities:
         pacing=Pacing(1.25, 1.0),
         chunk_max_ms=250,
     )
+
+
+CAPABILITIES: Final = _capabilities(Options())
 
 
 def _refusal(remedy: str, reply: HttpReply) -> ProviderError:

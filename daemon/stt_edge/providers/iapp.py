@@ -106,6 +106,9 @@ def _capabilities(options: Options) -> Capabilities:
     )
 
 
+CAPABILITIES: Final = _capabilities(Options())
+
+
 def _endpoint(options: Options, key: str) -> WebSocketEndpoint:
     usual = urlsplit(_URLS[options.dialect])
     parts = urlsplit(options.url or usual.geturl())

@@ -82,10 +82,9 @@ class Options(ModelOptions):
             yield "form", "each is NAME=VALUE"
 
 
-def build(name: str, options: Options) -> Provider:
-    """Return the provider."""
+def _capabilities(options: Options) -> Capabilities:
     verbose = options.reply_format == "verbose_json"
-    capabilities = Capabilities(
+    return Capabilities(
         billing=Billing.AUDIO,
         minimum_billed_s=options.minimum_billed_s,
         part_times=PartTimes.WORDS if verbose else PartTimes.NONE,
@@ -94,6 +93,13 @@ def build(name: str, options: Options) -> Provider:
         max_utterance_s=_LONGEST_S,
         on_drain_timeout="resend",
     )
+
+
+CAPABILITIES: Final = _capabilities(Options())
+
+
+def build(name: str, options: Options) -> Provider:
+    """Return the provider."""
     transport = partial(
         HttpTransport,
         partial(_endpoint, options),
@@ -102,7 +108,7 @@ def build(name: str, options: Options) -> Provider:
     )
     return Provider(
         name=name,
-        capabilities=options.apply(capabilities),
+        capabilities=options.apply(_capabilities(options)),
         make_protocol=partial(TranscriptionProtocol, options),
         make_transport=transport,
         model=options.model,

@@ -52,9 +52,8 @@ _NOTHING_TO_COMMIT: Final = "input_audio_buffer_commit_empty"
 Options = SessionOptions
 
 
-def build(name: str, options: Options) -> Provider:
-    """Return the provider."""
-    capabilities = Capabilities(
+def _capabilities(options: Options) -> Capabilities:
+    return Capabilities(
         billing=Billing.AUDIO,
         partials=True,
         confidence=options.gives_logprobs,
@@ -66,6 +65,13 @@ def build(name: str, options: Options) -> Provider:
         max_session_s=3300.0,  # an hour, less what an utterance may take
         on_drain_timeout="resend",
     )
+
+
+CAPABILITIES: Final = _capabilities(Options())
+
+
+def build(name: str, options: Options) -> Provider:
+    """Return the provider."""
     transport = partial(
         WebSocketTransport,
         partial(endpoint, options),
@@ -74,7 +80,7 @@ def build(name: str, options: Options) -> Provider:
     )
     return Provider(
         name=name,
-        capabilities=options.apply(capabilities),
+        capabilities=options.apply(_capabilities(options)),
         make_protocol=partial(RealtimeProtocol, options),
         make_transport=transport,
         model=options.model,

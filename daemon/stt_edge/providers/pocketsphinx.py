@@ -15,7 +15,7 @@ from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers import jsgf, lexicon
 from stt_edge.providers.base import Provider
-from stt_edge.providers.local_engine import require, worker_provider
+from stt_edge.providers.local_engine import LOCAL, require, worker_provider
 from stt_edge.providers.sphinx_files import (
     PACKAGE,
     ModelFiles,
@@ -72,6 +72,11 @@ class Options:
                 _check_words(self)
             except OptionError as error:
                 yield error.key, str(error)
+
+
+EXTRA: Final = "pocketsphinx"
+PACKAGES: Final = (PACKAGE,)
+CAPABILITIES: Final = LOCAL
 
 
 def build(name: str, options: Options) -> Provider:

@@ -46,27 +46,43 @@ def names() -> list[str]:
     return sorted({*_MODULES, *_registered, *_entry_points()})
 
 
+def module(name: str) -> ProviderModule | None:
+    """Return a provider's module, or None when there is no such provider.
+
+    Raises ProviderError of kind SETUP when somebody else's cannot be imported.
+    """
+    place = _place(name)
+    return None if place is None else _module(name, place)
+
+
 def options(name: str) -> type[Any] | None:
     """Return the dataclass of a provider's options, or None when there is no such provider.
 
     Raises ProviderError of kind SETUP when somebody else's cannot be imported.
     """
-    place = _place(name)
-    return None if place is None else _module(name, place).Options
+    found = module(name)
+    return None if found is None else found.Options
+
+
+def lacking(name: str) -> tuple[str, ...]:
+    """Return which packages a provider needs that are not installed; none of them is imported.
+
+    Raises ProviderError of kind SETUP.
+    """
+    packages: tuple[str, ...] = getattr(module(name), "PACKAGES", ())
+    return tuple(package for package in packages if not _is_installed(package))
 
 
 def missing(name: str) -> str:
     """Return which packages a provider lacks and how to get them; empty where it lacks none.
 
-    Packages are looked for and not imported. Raises ProviderError of kind SETUP.
+    Raises ProviderError of kind SETUP.
     """
-    place = _place(name)
-    module = None if place is None else _module(name, place)
-    lacking = [one for one in getattr(module, "PACKAGES", ()) if not _is_installed(one)]
-    if not lacking:
+    packages = lacking(name)
+    if not packages:
         return ""
-    extra = getattr(module, "EXTRA", None) or name
-    return f'{", ".join(lacking)} not installed: pip install "stt-edge[{extra}]"'
+    extra = getattr(module(name), "EXTRA", None) or name
+    return f'{", ".join(packages)} not installed: pip install "stt-edge[{extra}]"'
 
 
 def build(name: str, kind: str, options: Any) -> Provider:
@@ -82,8 +98,8 @@ def build(name: str, kind: str, options: Any) -> Provider:
         raise ProviderError(
             FailureKind.SETUP, f"There is no provider named {kind!r}.", remedy=guess
         )
-    module = _module(kind, place)
-    return module.build(name, module.Options() if options is None else options)
+    found = _module(kind, place)
+    return found.build(name, found.Options() if options is None else options)
 
 
 def _is_installed(package: str) -> bool:

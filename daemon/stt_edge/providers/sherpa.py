@@ -16,6 +16,7 @@ from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.base import Provider
 from stt_edge.providers.local_engine import (
+    LOCAL,
     ModelError,
     inner_directories,
     model_directory,
@@ -24,6 +25,9 @@ from stt_edge.providers.local_engine import (
 )
 
 _PACKAGE: Final = "sherpa_onnx"
+EXTRA: Final = "sherpa"
+PACKAGES: Final = (_PACKAGE,)
+CAPABILITIES: Final = LOCAL
 _WHERE_FROM: Final = (
     "get a streaming one from https://k2-fsa.github.io/sherpa/onnx/pretrained_models and unpack it"
 )

@@ -100,6 +100,9 @@ def _capabilities(options: Options) -> Capabilities:
     )
 
 
+CAPABILITIES: Final = _capabilities(Options())
+
+
 def _endpoint(url: str | None, key: str) -> WebSocketEndpoint:
     """Return where to connect; the key goes into the query (Tiro's streaming example)."""
     parts = urlsplit(url or _HOST + _PATH)

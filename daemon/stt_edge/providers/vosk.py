@@ -15,6 +15,7 @@ from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.base import Provider
 from stt_edge.providers.local_engine import (
+    LOCAL,
     ModelError,
     inner_directories,
     model_directory,
@@ -23,6 +24,9 @@ from stt_edge.providers.local_engine import (
 )
 
 _PACKAGE: Final = "vosk"
+EXTRA: Final = "vosk"
+PACKAGES: Final = (_PACKAGE,)
+CAPABILITIES: Final = LOCAL
 _WHERE_FROM: Final = "get one from https://alphacephei.com/vosk/models and unpack it"
 
 

@@ -46,8 +46,10 @@ _ANSWER_S: Final = 15.0
 _LOADING_S: Final = 90.0
 """With a model that the server loads for this connection, and answers nobody meanwhile."""
 
-_CAPABILITIES: Final = Capabilities(
+CAPABILITIES: Final = Capabilities(
     partials=True,
+    part_times=PartTimes.WORDS,
+    confidence=True,
     finalize=True,
     hold_s=3600.0,
     chunk_min_ms=125,
@@ -186,10 +188,10 @@ def build(name: str, options: Options) -> Provider:
         name=name,
         capabilities=options.apply(
             replace(
-                _CAPABILITIES,
+                CAPABILITIES,
                 part_times=PartTimes.WORDS if options.words else PartTimes.NONE,
                 confidence=options.words and not options.alternatives,
-                drain_timeout_s=_LOADING_S if own_model else _CAPABILITIES.drain_timeout_s,
+                drain_timeout_s=_LOADING_S if own_model else CAPABILITIES.drain_timeout_s,
             )
         ),
         make_protocol=partial(

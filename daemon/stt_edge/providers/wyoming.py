@@ -36,7 +36,7 @@ _URL: Final = "tcp://127.0.0.1:10300"
 _FORMAT: Final = {"rate": SAMPLE_RATE, "width": SAMPLE_BYTES, "channels": 1}
 _LONGEST_TEXT: Final = 1 << 20
 
-_CAPABILITIES: Final = Capabilities(
+CAPABILITIES: Final = Capabilities(
     connect_timeout_s=10.0,
     # A server may load its model first, and begins to compute only when it has heard the end.
     drain_timeout_s=120.0,
@@ -176,7 +176,7 @@ def build(name: str, options: Options) -> Provider:
         )
     return Provider(
         name=name,
-        capabilities=options.apply(_CAPABILITIES),
+        capabilities=options.apply(CAPABILITIES),
         make_protocol=partial(WyomingProtocol, _request(options)),
         make_transport=partial(TcpTransport, endpoint),
         model=options.model,

@@ -290,7 +290,7 @@ class Dispatcher:
             self._results.commit(part, progress.acked)
 
     def link_complete(self, link: Link, progress: Progress, *, confirmed: bool) -> None:
-        """Finish an utterance at its end; where that may have been a drop, what is missing waits."""
+        """Finish an utterance; where its end may have been a drop, send on what is missing."""
         if not confirmed and progress.resend_rest():
             self.link_returned(link, progress)
             return
