@@ -19,7 +19,7 @@ _HEADER: Final = re.compile(
     r"(?i)\b((?:proxy-)?authorization|x-api-key|xi-api-key|api-key)(['\"]?\s*[:=]\s*['\"]?)"
     r"(?:(?:basic|bearer|token)\s+)?[^\s'\",;]+"
 )
-_USER_INFO: Final = re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^/\s:@]*:)[^/\s]+@")
+_USER_INFO: Final = re.compile(r"(?i)(?<![a-z0-9+.-])([a-z0-9+.-]+://[^/\s:@]*:)[^/\s]+@")
 
 _lock = threading.Lock()
 _secrets: tuple[str, ...] = ()

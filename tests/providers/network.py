@@ -72,12 +72,21 @@ class Listener:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for _ in range(8):  # one that was accepted just now has no task yet
+        for _turn in range(8):  # closing trips over a connection that is being accepted
             await asyncio.sleep(0)
+        self._server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._settled()
+
+    async def _settled(self) -> None:
+        """Wait for the connections that never got through their handshake."""
+        if sys.version_info >= (3, 12):
+            await self._server.wait_closed()
+            return
+        while self._server._active_count:  # type: ignore[attr-defined]
+            await asyncio.sleep(0.002)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speak on one connection."""

@@ -118,7 +118,7 @@ def test_a_grpc_status_is_taken_for(code: int, name: str, kind: FailureKind) -> 
     assert failure.message == f"the provider answered {name}: why."
 
 
-@given(st.text(max_size=300) | st.text(min_size=7900, max_size=8200))
+@given(st.text(max_size=300) | st.text(min_size=1990, max_size=2010))
 def test_an_excerpt_is_one_short_printable_line(text: str) -> None:
     shown = excerpt(text)
     assert len(shown) <= 200
@@ -136,9 +136,9 @@ def test_a_long_text_is_cut_and_shows_it() -> None:
 def test_no_part_of_a_secret_is_in_an_excerpt_wherever_it_is_cut() -> None:
     register_secret("unseen-value-4711")
     assert excerpt("key unseen-value-4711 is wrong") == "key *** is wrong"
-    for before in range(7970, 8001):
+    for before in range(1970, 2001):
         assert "unseen" not in excerpt(" " * before + "unseen-value-4711 more")
-    body = b" " * 31_990 + "þ unseen-value-4711".encode()
+    body = b" " * 1990 + "þ unseen-value-4711".encode()
     assert "unseen" not in str(http_failure(400, {}, body))
     for before in range(180, 205):
         assert "unseen" not in excerpt("x" * before + " unseen-value-4711 y")

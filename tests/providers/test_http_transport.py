@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -211,7 +212,7 @@ async def test_a_server_that_never_finishes_its_handshake_runs_into_the_timeout(
 async def test_a_server_that_resets_is_a_failure_and_no_hanging_request(scheme: str) -> None:
     async def serve_reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
-        linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+        linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.transport.abort()
 
@@ -276,6 +277,9 @@ async def test_a_mistake_of_ours_ends_the_request(
 
     failure = await refusal(HttpTransport(endpoint))
     assert failure.kind is FailureKind.PROTOCOL
+    async with asyncio.timeout(10):
+        while not caught:  # the thread has still to say so
+            await asyncio.sleep(0.001)
     assert [arguments.exc_type for arguments in caught] == [KeyError]
 
 

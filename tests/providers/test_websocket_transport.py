@@ -6,6 +6,7 @@ import asyncio
 import io
 import logging
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -342,7 +343,7 @@ async def test_a_server_that_speaks_something_else_is_no_connection(answer: byte
 
 async def test_a_server_that_resets_at_once_is_no_connection() -> None:
     async def serve_reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+        linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.transport.abort()
 

@@ -161,7 +161,6 @@ async def test_a_budget_that_is_spent_keeps_speech_and_says_so(
         await house.voice.say(sentence([4]))
         status = await house.until_status(lambda status: status["backlog"]["utterances"] == 1)
         assert any("budget" in problem for problem in status["problems"])
-        await house.stop()
         assert "budget of the day is spent" in house.log
         assert house.texts == [text([0, 1, 2, 3])]
         assert sum(len(session.pcm) for session in service.sessions) < 2 * 32_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,7 +193,7 @@ class Day:
         await self.dispatcher.aclose()
 
 
-SERVICES = {
+SERVICES: dict[str, Callable[[], Service]] = {
     "accepts and closes with 1011": Service,
     "takes three seconds of audio and closes with 1011": lambda: Service(patience_s=3.0),
     "refuses connections": lambda: Service(refuses=True),

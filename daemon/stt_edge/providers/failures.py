@@ -12,7 +12,7 @@ from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.redaction import redact
 
 _LONGEST: Final = 200
-_READ: Final = 8000
+_READ: Final = 2000
 """Of what a provider said, no more than this is looked at."""
 
 _HTTP: Final[dict[int, FailureKind]] = {

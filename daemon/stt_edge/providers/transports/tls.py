@@ -37,7 +37,7 @@ def _context(ca_file: str | None, _changed_ns: int) -> ssl.SSLContext:
 def tls_failure(error: ssl.SSLError, where: str) -> ProviderError:
     """Return what a failed handshake with ``where`` means."""
     if not isinstance(error, ssl.SSLCertVerificationError):
-        reason = error.reason or "handshake failed"
+        reason = getattr(error, "reason", None) or "handshake failed"  # asyncio's own has none
         return ProviderError(FailureKind.CONNECT, f"TLS with {where} failed: {reason}.")
     said = error.verify_message
     if "not yet valid" in said:
