@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from scripts.lib import gate_quality, process_cost
+from scripts.lib import gate_quality, process_cost, provider_bench
 from scripts.lib.daemon_process import Daemon, DaemonError
 from scripts.lib.delays import measure_delays
 from scripts.lib.figures import spread
@@ -93,7 +95,23 @@ def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             _progress("onset and end against known positions")
             results["delays"] = measure_delays(environment, microphone, folder)
     results |= _gate(arguments.data)
+    results["providers"] = _providers(arguments.data, folder / "providers")
     return results
+
+
+def _providers(data: Path, folder: Path) -> dict[str, Any]:
+    _progress("providers on a network, against their simulators")
+    folder.mkdir()
+    return asyncio.run(provider_bench.measure(data, speak_sentences(folder), folder))
+
+
+def speak_sentences(folder: Path) -> Path | None:
+    """Return a recording of two sentences; None where there is nothing to speak them with."""
+    if shutil.which("flite") is None:
+        return None
+    recording = folder / "sentences.wav"
+    write_sentences(recording, 2)
+    return recording
 
 
 def _gate(data: Path) -> dict[str, Any]:

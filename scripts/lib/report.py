@@ -23,7 +23,22 @@ def as_markdown(results: dict[str, Any]) -> str:
         table = list(rows)
         if table:
             lines += [f"### {title}", "", *_table(table), ""]
+    if "providers" in results:
+        lines.append(providers_as_markdown(results["providers"]))
     return "\n".join(lines)
+
+
+def providers_as_markdown(providers: dict[str, Any]) -> str:
+    """Return what was measured of providers on a network, and why what is missing is."""
+    lines = ["### Providers", "", *_table(list(_providers(providers["figures"]))), ""]
+    lines += [f"Left out: {reason}." for reason in providers["left_out"]]
+    return "\n".join(lines)
+
+
+def _providers(figures: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    yield "provider", "what", "measured", "limit", ""
+    for row in figures:
+        yield row["provider"], row["what"], row["measured"], row["limit"], row["verdict"]
 
 
 def _table(rows: list[tuple[Any, ...]]) -> Iterator[str]:

@@ -60,7 +60,7 @@ def install(project: Path, wheels: Path, root: Path) -> None:
     if not (root / "opt/stt-edge/bin/pip").exists():
         _must([*chroot, "python3", "-m", "venv", "/opt/stt-edge"])
     pip = [*chroot, "/opt/stt-edge/bin/pip", "install", "-q", "--no-index", "--find-links=/wheels"]
-    _must([*pip, "stt-edge[all]"])
+    _must([*pip, "stt-edge[silero,pocketsphinx,systemd,mqtt,resample]"])
     _must([*pip, "--no-deps", "--force-reinstall", "stt-edge"])
     for unit in (project / "systemd").glob("*.service"):
         shutil.copy(unit, root / "etc/systemd/system")

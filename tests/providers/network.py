@@ -1,4 +1,4 @@
-"""A network that misbehaves: a relay, a proxy, certificates of every sort.
+"""A network that misbehaves: a relay, a proxy, servers that say anything.
 
 ``python -m tests.providers.network half-open`` has the real session speak for a minute over the
 WebSocket transport, breaks the connection in the middle without a word, and prints how long it
@@ -11,16 +11,15 @@ import asyncio
 import base64
 import contextlib
 import ctypes
-import ipaddress
 import socket
 import ssl
 import struct
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Final, Self
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from stt_edge.clock import SystemClock
 from stt_edge.errors import ProviderError
@@ -185,7 +184,7 @@ class ConnectProxy(Listener):
         self.requests: list[str] = []
         """The first line of each request."""
         self.hung_up = asyncio.Event()
-        """A client that was told nothing has gone."""
+        """A client has gone."""
         self._mute = mute
         self._wanted = None
         if password is not None:
@@ -220,6 +219,7 @@ class ConnectProxy(Listener):
         try:
             await _both_ways(reader, writer, far_reader, far_writer)
         finally:
+            self.hung_up.set()
             far_writer.transport.abort()
 
 
@@ -270,149 +270,25 @@ def http_server(
     return Listener(serve, tls=tls), asked
 
 
-# --- certificates -------------------------------------------------------------------------------
+# --- WebSocket ----------------------------------------------------------------------------------
 
 
-@dataclass
-class Authority:
-    """Signs certificates for servers on this machine, good ones and bad ones."""
-
-    directory: Path
-    name: str = "authority"
-    _key: Any = field(init=False)
-    _certificate: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._key = _new_key()
-        now = datetime.now(UTC)
-        era = now - timedelta(days=2000), now + timedelta(days=2000)
-        self._certificate = _signed((self.name, self._key), (self.name, self._key), era, ())
-        self.file.write_bytes(_pem(self._certificate))
-
-    @property
-    def file(self) -> Path:
-        """What a user names as ``ca_file``."""
-        return self.directory / f"{self.name}.pem"
-
-    def server(
-        self,
-        *names: str,
-        begins: timedelta = timedelta(days=-1),
-        ends: timedelta = timedelta(days=1),
-    ) -> ssl.SSLContext:
-        """Return the context of a server; ``names`` are this machine's unless given."""
-        from cryptography.hazmat.primitives import serialization
-
-        key = _new_key()
-        now = datetime.now(UTC)
-        wanted = names or ("localhost", HOST)
-        made = _signed(("server", key), (self.name, self._key), (now + begins, now + ends), wanted)
-        secret = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        file = self.directory / "server.pem"
-        file.write_bytes(secret + _pem(made))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
-
-    def good(self) -> ssl.SSLContext:
-        """Return a server's context with nothing wrong."""
-        return self.server()
-
-    def expired(self) -> ssl.SSLContext:
-        """Return one whose certificate was good until yesterday."""
-        return self.server(begins=timedelta(days=-9), ends=timedelta(days=-1))
-
-    def not_yet_valid(self) -> ssl.SSLContext:
-        """Return one whose certificate is good from tomorrow."""
-        return self.server(begins=timedelta(days=1), ends=timedelta(days=9))
-
-    def wrong_name(self) -> ssl.SSLContext:
-        """Return one whose certificate is somebody else's."""
-        return self.server("elsewhere.example")
+async def echo(connection: ServerConnection) -> None:
+    """Send back what comes."""
+    async for message in connection:
+        await connection.send(message)
 
 
-def _new_key() -> Any:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def _pem(certificate: Any) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    found: bytes = certificate.public_bytes(Encoding.PEM)
-    return found
-
-
-def _signed(
-    subject: tuple[str, Any],
-    issuer: tuple[str, Any],
-    era: tuple[datetime, datetime],
-    names: Sequence[str],
-) -> Any:
-    """Return a certificate that also OpenSSL's strict rules accept (RFC 5280)."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import NameOID
-
-    def named(text: str) -> Any:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-    authority = not names
-    usage = dict.fromkeys(
-        (
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
-    )
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(named(subject[0]))
-        .issuer_name(named(issuer[0]))
-        .public_key(subject[1].public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(era[0])
-        .not_valid_after(era[1])
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=not authority,
-                key_cert_sign=authority,
-                crl_sign=authority,
-                **usage,
-            ),
-            critical=True,
-        )
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(subject[1].public_key()), critical=False
-        )
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer[1].public_key()),
-            critical=False,
-        )
-    )
-    if names:
-        alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
-        builder = builder.add_extension(alternatives, critical=False)
-    return builder.sign(issuer[1], hashes.SHA256())
-
-
-def _alternative(name: str) -> Any:
-    from cryptography import x509
-
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)
+@contextlib.asynccontextmanager
+async def websocket_server(
+    handle: Callable[[ServerConnection], Awaitable[None]] = echo, **how: Any
+) -> AsyncIterator[int]:
+    """Serve WebSocket on a port of this machine."""
+    async with serve(handle, HOST, 0, ping_interval=None, compression=None, **how) as made:
+        (listening,) = made.sockets
+        yield listening.getsockname()[1]
+        for connection in list(made.connections):
+            connection.transport.abort()
 
 
 # --- a connection that is half open -------------------------------------------------------------
@@ -450,22 +326,11 @@ class WatchedDispatcher(Dispatcher):
         super().link_failed(link, failure, progress, established=established)
 
 
-@contextlib.asynccontextmanager
-async def listener_that_reads() -> AsyncIterator[int]:
-    """Serve WebSocket on a port: everything is read, and nothing said."""
-    from websockets.asyncio.server import ServerConnection, serve
-    from websockets.exceptions import ConnectionClosed
-
-    async def handle(connection: ServerConnection) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            async for _ in connection:
-                pass
-
-    async with serve(handle, HOST, 0, ping_interval=None, compression=None) as server:
-        (listening,) = server.sockets
-        yield listening.getsockname()[1]
-        for connection in list(server.connections):
-            connection.transport.abort()
+async def _read(connection: ServerConnection) -> None:
+    """Read everything, and say nothing."""
+    with contextlib.suppress(ConnectionClosed):
+        async for _ in connection:
+            pass
 
 
 async def half_open(
@@ -477,7 +342,7 @@ async def half_open(
     ``at_once``: all is said the moment it is broken.
     """
     loop = asyncio.get_running_loop()
-    async with listener_that_reads() as port, Relay(port) as relay:
+    async with websocket_server(_read) as port, Relay(port) as relay:
         url = f"ws://{HOST}:{relay.port}/"
         provider = Provider(
             "talk",

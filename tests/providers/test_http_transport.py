@@ -21,10 +21,9 @@ from stt_edge.providers.base import HttpReply, HttpRequest, TransportClosedError
 from stt_edge.providers.secret_file import SecretFile
 from stt_edge.providers.transports import http as transport_module
 from stt_edge.providers.transports.http import HttpEndpoint, HttpTransport
+from tests.providers.certificates import Authority
 from tests.providers.network import (
     HOST,
-    Authority,
-    ConnectProxy,
     Listener,
     free_port,
     http_server,
@@ -356,77 +355,6 @@ async def test_the_name_is_looked_up_and_the_key_read_for_every_request(
     assert [b"second-key" in head for head in asked] == [False, True]
 
 
-# --- proxies ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_the_proxy_of_the_environment_is_used(
-    scheme: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listener, asked = http_server(OK, tls=authority.good() if scheme == "https" else None)
-    async with listener, ConnectProxy("user:p%ss:word") as proxy:
-        monkeypatch.setenv(f"{scheme}_proxy", f"http://user:p%25ss%3Aword@{HOST}:{proxy.port}")
-        place = f"localhost:{listener.port}"
-        transport = to(f"{scheme}://{place}", ca_file=str(authority.file))
-        assert (await ask(transport)).body == b"ok"
-    if scheme == "https":
-        (line,) = proxy.requests
-        assert line.startswith(f"CONNECT {place} ")
-        assert b"Proxy-Authorization" not in asked[0]
-    else:
-        assert proxy.requests == [f"GET http://{place}/v1 HTTP/1.1"]
-
-
-async def test_a_proxy_without_a_scheme_is_one_of_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    listener, _ = http_server(OK)
-    async with listener, ConnectProxy() as proxy:
-        monkeypatch.setenv("http_proxy", f"{HOST}:{proxy.port}")
-        assert (await ask(to(f"http://localhost:{listener.port}"))).body == b"ok"
-    assert len(proxy.requests) == 1
-
-
-@pytest.mark.parametrize("exception", ["localhost", "*", "localhost:{port}"])
-async def test_no_proxy_is_obeyed(exception: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    listener, _ = http_server(OK)
-    async with listener, ConnectProxy() as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", exception.format(port=listener.port))
-        await ask(to(f"http://localhost:{listener.port}"))
-    assert proxy.requests == []
-
-
-async def test_a_proxy_that_refuses_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with ConnectProxy("user:right-word") as proxy:
-        monkeypatch.setenv("https_proxy", f"http://user:wrong-word@{HOST}:{proxy.port}")
-        failure = await refusal(to("https://api.example"))
-    assert failure.kind is FailureKind.CONNECT
-    assert "407" in failure.message
-    assert "wrong-word" not in str(failure)
-
-
-@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b""])
-async def test_a_proxy_that_is_none_is_no_connection(
-    answer: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listener, _ = http_server(answer)
-    async with listener:
-        monkeypatch.setenv("https_proxy", f"http://{HOST}:{listener.port}")
-        assert (await refusal(to("https://api.example"))).kind is FailureKind.CONNECT
-
-
-@pytest.mark.parametrize(
-    "proxy", ["socks5h://user:hush-hush@host:1", "http://user:hush-hush@host:port", "http://:1"]
-)
-async def test_a_proxy_that_cannot_be_used_is_a_matter_of_setup(
-    proxy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("https_proxy", proxy)
-    failure = await refusal(to("https://api.example"))
-    assert failure.kind is FailureKind.SETUP
-    assert "proxy" in failure.message
-    assert "hush-hush" not in str(failure)
-
-
 # --- letting go ---------------------------------------------------------------------------------
 
 
@@ -516,13 +444,3 @@ async def test_nothing_of_an_endpoint_but_its_place_is_ever_shown(
     shown = f"{endpoint!r} {endpoint} {failure!r} {failure} {caplog.text}"
     for secret in (KEY, "hush-hush", "another", "/v1"):
         assert secret not in shown
-
-
-async def test_the_proxy_is_not_told_a_password_that_stands_in_the_url(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    listener, _ = http_server(OK)
-    async with listener, ConnectProxy() as proxy:
-        monkeypatch.setenv("http_proxy", proxy.url)
-        await ask(to(f"http://me:hush-hush@localhost:{listener.port}"))
-    assert "hush-hush" not in proxy.requests[0]

@@ -11,7 +11,7 @@ import pytest
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.transports.sockets import connect_failure, place_of
 from stt_edge.providers.transports.tls import tls_context, tls_failure
-from tests.providers.network import Authority
+from tests.providers.certificates import Authority
 
 
 @pytest.mark.parametrize("private", [False, True])

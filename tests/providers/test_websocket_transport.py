@@ -7,34 +7,30 @@ import io
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 
 from stt_edge import redaction
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.base import HttpReply, TransportClosedError
 from stt_edge.providers.secret_file import SecretFile
-from stt_edge.providers.transports import sockets, websocket
+from stt_edge.providers.transports import websocket
 from stt_edge.providers.transports.websocket import WebSocketEndpoint, WebSocketTransport
 from stt_edge.service import logs
-from stt_edge.session import link
+from tests.providers.certificates import Authority
 from tests.providers.network import (
     HOST,
-    Authority,
-    ConnectProxy,
     Listener,
     Relay,
     free_port,
-    half_open,
     http_server,
+    websocket_server,
 )
 
-Serve = Callable[[ServerConnection], Awaitable[None]]
 KEY = "sesame/4711+open"
 PROXIES = ("http", "https", "ws", "wss", "all", "socks", "no")
 
@@ -49,21 +45,6 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
-
-
-async def echo(connection: ServerConnection) -> None:
-    async for message in connection:
-        await connection.send(message)
-
-
-@asynccontextmanager
-async def server(handle: Serve = echo, **how: Any) -> AsyncIterator[int]:
-    """Serve WebSocket on a port of this machine."""
-    async with serve(handle, HOST, 0, ping_interval=None, **how) as made:
-        (listening,) = made.sockets
-        yield listening.getsockname()[1]
-        for connection in list(made.connections):
-            connection.transport.abort()
 
 
 def to(url: str, **how: Any) -> WebSocketTransport:
@@ -92,7 +73,7 @@ async def ending(transport: WebSocketTransport) -> TransportClosedError:
 
 
 async def test_text_and_bytes_arrive_as_what_they_are() -> None:
-    async with server() as port:
+    async with websocket_server() as port:
         transport = to(f"ws://{HOST}:{port}/")
         await transport.connect()
         for message in ("ok", b"\x00\xff", "þögn ไทย"):
@@ -102,13 +83,13 @@ async def test_text_and_bytes_arrive_as_what_they_are() -> None:
         transport.abort()
 
 
-async def test_headers_query_and_subprotocols_reach_the_server() -> None:
+async def test_headers_query_and_subprotocols_reach_the_websocket_server() -> None:
     seen: list[Any] = []
 
     async def handle(connection: ServerConnection) -> None:
         seen.append((connection.request, connection.subprotocol))
 
-    async with server(handle, subprotocols=["token", "b"]) as port:
+    async with websocket_server(handle, subprotocols=["token", "b"]) as port:
         endpoint = WebSocketEndpoint(f"ws://{HOST}:{port}/v1?a=b", {"X-A": "1"}, ("token", "k-1"))
         transport = WebSocketTransport(lambda: endpoint)
         await transport.connect()
@@ -126,7 +107,7 @@ async def test_the_close_code_and_reason_of_the_server_are_passed_on(code: int) 
     async def handle(connection: ServerConnection) -> None:
         await connection.close(code, "því miður")
 
-    async with server(handle) as port:
+    async with websocket_server(handle) as port:
         transport = to(f"ws://{HOST}:{port}/")
         await transport.connect()
         closed = await ending(transport)
@@ -141,7 +122,7 @@ async def test_a_connection_that_breaks_ends_with_1006() -> None:
     async def handle(connection: ServerConnection) -> None:
         connection.transport.abort()
 
-    async with server(handle) as port:
+    async with websocket_server(handle) as port:
         transport = to(f"ws://{HOST}:{port}/")
         await transport.connect()
         assert (await ending(transport)).code == 1006
@@ -153,7 +134,7 @@ async def test_an_end_in_the_middle_of_a_message_is_1006() -> None:
         connection.transport.close()
         await connection.wait_closed()
 
-    async with server(handle) as port:
+    async with websocket_server(handle) as port:
         transport = to(f"ws://{HOST}:{port}/")
         await transport.connect()
         assert (await ending(transport)).code == 1006
@@ -178,7 +159,7 @@ async def test_a_server_that_breaks_the_rules_is_a_protocol_failure(
         connection.transport.write(frame)
         await connection.wait_closed()
 
-    async with server(handle) as port:
+    async with websocket_server(handle) as port:
         transport = to(f"ws://{HOST}:{port}/")
         await transport.connect()
         async with asyncio.timeout(10):
@@ -192,7 +173,7 @@ async def test_a_whole_message_of_ten_megabytes_is_refused() -> None:
     async def handle(connection: ServerConnection) -> None:
         await connection.send("x" * 10_000_000)
 
-    async with server(handle) as port:
+    async with websocket_server(handle) as port:
         transport = to(f"ws://{HOST}:{port}/")
         await transport.connect()
         with pytest.raises(ProviderError) as caught:
@@ -211,7 +192,7 @@ async def test_closing_does_not_wait_for_a_server_that_does_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(websocket, "_CLOSE_S", 0.1)
-    async with server() as port, Relay(port) as relay:
+    async with websocket_server() as port, Relay(port) as relay:
         transport = to(f"ws://{HOST}:{relay.port}/")
         await transport.connect()
         relay.swallow()
@@ -224,7 +205,7 @@ async def test_closing_does_not_wait_for_a_server_that_does_not_answer(
 
 
 async def test_a_private_certificate_is_trusted_through_ca_file(authority: Authority) -> None:
-    async with server(ssl=authority.good()) as port:
+    async with websocket_server(ssl=authority.good()) as port:
         for host in (HOST, "localhost"):
             transport = to(f"wss://{host}:{port}/", ca_file=str(authority.file))
             await transport.connect()
@@ -244,7 +225,7 @@ async def test_a_private_certificate_is_trusted_through_ca_file(authority: Autho
 async def test_a_bad_certificate_is_refused(
     authority: Authority, sort: str, kind: FailureKind, said: str
 ) -> None:
-    async with server(ssl=getattr(authority, sort)()) as port:
+    async with websocket_server(ssl=getattr(authority, sort)()) as port:
         failure = await refusal(to(f"wss://{HOST}:{port}/", ca_file=str(authority.file)))
     assert failure.kind is kind
     assert said in failure.message
@@ -254,7 +235,7 @@ async def test_a_bad_certificate_is_refused(
 
 async def test_an_authority_nobody_knows_is_refused(authority: Authority, tmp_path: Path) -> None:
     other = Authority(tmp_path, "other")
-    async with server(ssl=authority.good()) as port:
+    async with websocket_server(ssl=authority.good()) as port:
         for ca_file in (None, str(other.file)):
             failure = await refusal(to(f"wss://{HOST}:{port}/", ca_file=ca_file))
             assert failure.kind is FailureKind.CONNECT
@@ -262,12 +243,12 @@ async def test_an_authority_nobody_knows_is_refused(authority: Authority, tmp_pa
 
 
 async def test_the_scheme_may_be_in_capitals_and_is_still_verified(authority: Authority) -> None:
-    async with server(ssl=authority.good()) as port:
+    async with websocket_server(ssl=authority.good()) as port:
         assert (await refusal(to(f"WSS://{HOST}:{port}/"))).kind is FailureKind.CONNECT
 
 
 async def test_a_server_without_tls_is_no_connection() -> None:
-    async with server() as port:
+    async with websocket_server() as port:
         failure = await refusal(to(f"wss://{HOST}:{port}/"))
     assert failure.kind is FailureKind.CONNECT
     assert f"{HOST}:{port}" in failure.message
@@ -415,183 +396,6 @@ async def test_the_name_is_looked_up_and_the_key_read_at_every_attempt(
     assert looked_up.count("localhost") == 2
     assert [b"first-key" in head for head in asked] == [True, False]
     assert [b"second-key" in head for head in asked] == [False, True]
-
-
-# --- proxies ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("scheme", ["ws", "wss"])
-async def test_the_proxy_of_the_environment_is_used(
-    scheme: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tls = authority.good() if scheme == "wss" else None
-    async with server(ssl=tls) as port, ConnectProxy("user:p%ss:word") as proxy:
-        monkeypatch.setenv("https_proxy", f"http://user:p%25ss%3Aword@{HOST}:{proxy.port}")
-        transport = to(f"{scheme}://localhost:{port}/", ca_file=str(authority.file))
-        await transport.connect()
-        await transport.send("ok")
-        assert await transport.receive() == "ok"
-        await transport.close()
-    assert proxy.requests == [f"CONNECT localhost:{port} HTTP/1.1"]
-
-
-@pytest.mark.parametrize("sort", ["expired", "wrong_name"])
-async def test_a_certificate_is_verified_behind_a_proxy_too(
-    sort: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with server(ssl=getattr(authority, sort)()) as port, ConnectProxy() as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        failure = await refusal(to(f"wss://localhost:{port}/", ca_file=str(authority.file)))
-    assert failure.kind is FailureKind.CONNECT
-    assert "certificate" in failure.message
-    assert len(proxy.requests) == 1
-
-
-@pytest.mark.parametrize("exception", ["localhost", "*", "localhost:{port}"])
-async def test_no_proxy_is_obeyed(exception: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with server() as port, ConnectProxy() as proxy:
-        monkeypatch.setenv("https_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", exception.format(port=port))
-        transport = to(f"ws://localhost:{port}/")
-        await transport.connect()
-        await transport.close()
-    assert proxy.requests == []
-
-
-async def test_a_proxy_that_refuses_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with ConnectProxy("user:right-word") as proxy:
-        monkeypatch.setenv("https_proxy", f"http://user:wrong-word@{HOST}:{proxy.port}")
-        failure = await refusal(to("wss://api.example/"))
-    assert failure.kind is FailureKind.CONNECT
-    assert "407" in failure.message
-    assert "proxy" in failure.message
-    assert "wrong-word" not in str(failure)
-
-
-async def test_a_proxy_that_is_not_there_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", f"http://{HOST}:{free_port()}")
-    assert (await refusal(to("wss://api.example/"))).kind is FailureKind.CONNECT
-
-
-@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n", b""])
-async def test_a_proxy_that_is_none_is_no_connection(
-    answer: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listener, _ = http_server(answer)
-    async with listener:
-        monkeypatch.setenv("https_proxy", f"http://{HOST}:{listener.port}")
-        failure = await refusal(to("wss://api.example/"))
-    assert failure.kind is FailureKind.CONNECT
-    assert "proxy" in failure.message
-
-
-async def test_giving_up_on_a_proxy_that_says_nothing_leaves_no_connection_behind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with ConnectProxy(mute=True) as proxy:
-        monkeypatch.setenv("https_proxy", proxy.url)
-        connecting = asyncio.create_task(to("wss://api.example/").connect())
-        while not proxy.requests:
-            await asyncio.sleep(0.01)
-        connecting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await connecting
-        async with asyncio.timeout(5):
-            await proxy.hung_up.wait()
-
-
-@pytest.mark.parametrize(
-    "proxy",
-    [
-        "ftp://user:hush-hush@host:1",
-        "http://user:hush-hush@host:port",
-        "http://user:hush-hush@[::1",
-        "http://user:hush-hush@:1",
-        "https://hush-hush@host:1",
-    ],
-)
-async def test_a_proxy_that_cannot_be_used_is_a_matter_of_setup(
-    proxy: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("https_proxy", proxy)
-    failure = await refusal(to("wss://api.example/"))
-    assert failure.kind is FailureKind.SETUP
-    assert "proxy" in failure.message
-    assert "hush-hush" not in str(failure)
-
-
-async def test_a_socks_proxy_needs_a_package_and_says_which(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("all_proxy", "")
-    monkeypatch.setenv("socks_proxy", f"socks5h://user:hush-hush@{HOST}:1")
-    failure = await refusal(to("wss://api.example/"))
-    assert failure.kind is FailureKind.SETUP
-    assert "python-socks" in failure.remedy
-    assert "hush-hush" not in str(failure)
-
-
-# --- peers that are gone ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("pings", [True, False], ids=["pings", "no pings"])
-@pytest.mark.parametrize("fault", ["stop_reading", "vanish"])
-async def test_a_peer_that_is_gone_is_found(
-    fault: str, pings: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(websocket, "_PING_S", 0.2)
-    monkeypatch.setattr(websocket, "_CLOSE_S", 0.1)
-    monkeypatch.setattr(sockets, "_LOST_AFTER_MS", 400)
-    monkeypatch.setattr(link, "_STALLED_S", 0.4)
-    _, failure = await half_open(fault, pings=pings, before_s=0.1, at_once=fault != "vanish")
-    assert failure.kind in (FailureKind.LOST, FailureKind.TIMEOUT, FailureKind.SERVER)
-
-
-async def test_the_kernel_alone_finds_a_peer_that_stops_reading(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(sockets, "_LOST_AFTER_MS", 300)
-    async with server() as port, Relay(port) as relay:
-        transport = to(f"ws://{HOST}:{relay.port}/", pings=False)
-        await transport.connect()
-        relay.stop_reading()
-        async with asyncio.timeout(10):
-            with pytest.raises(TransportClosedError) as caught:
-                await transport.send(bytes(4_000_000))
-        assert caught.value.code == 1006
-        transport.abort()
-
-
-async def test_a_server_that_answers_no_pings_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "_PING_S", 0.1)
-    monkeypatch.setattr(websocket, "_CLOSE_S", 0.1)
-    async with server() as port, Relay(port) as relay:
-        transport = to(f"ws://{HOST}:{relay.port}/")
-        await transport.connect()
-        relay.swallow()
-        assert (await ending(transport)).code == 1006
-
-
-async def test_without_pings_silence_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(websocket, "_PING_S", 0.02)
-    async with server() as port, Relay(port) as relay:
-        transport = to(f"ws://{HOST}:{relay.port}/", pings=False)
-        await transport.connect()
-        relay.swallow()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await transport.receive()
-        transport.abort()
-
-
-async def test_a_slow_network_is_none_that_is_gone() -> None:
-    async with server() as port, Relay(port) as relay:
-        transport = to(f"ws://{HOST}:{relay.port}/", pings=False)
-        await transport.connect()
-        relay.throttle(200_000)
-        await transport.send(bytes(20_000))
-        assert await transport.receive() == bytes(20_000)
-        await transport.close()
 
 
 # --- secrets ------------------------------------------------------------------------------------

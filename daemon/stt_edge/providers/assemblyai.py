@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from typing import Final as Constant
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from stt_edge.config.schema import option
 from stt_edge.errors import ProviderError
@@ -30,6 +29,7 @@ from stt_edge.providers.failures import http_failure
 from stt_edge.providers.options import KeyOptions
 from stt_edge.providers.secret_file import SecretFile
 from stt_edge.providers.transports.websocket import WebSocketEndpoint, WebSocketTransport
+from stt_edge.providers.urls import complete_url
 
 _ENDPOINTS: Constant = {
     None: "wss://streaming.assemblyai.com/v3/ws",
@@ -152,14 +152,7 @@ def _endpoint(options: Options, key: str) -> WebSocketEndpoint:
     headers = {"Authorization": key}
     if options.auth == "query":
         headers, query = {}, [*query, ("token", key)]
-    known = urlsplit(options.url or usual)
-    path = known.path if known.path.strip("/") else urlsplit(usual).path
-    given = {name for name, _ in parse_qsl(known.query, keep_blank_values=True)}
-    ours = urlencode([(name, value) for name, value in query if name not in given])
-    asked = "&".join(part for part in (known.query, ours) if part)
-    return WebSocketEndpoint(
-        urlunsplit((known.scheme, known.netloc, path, asked, "")), headers=headers
-    )
+    return WebSocketEndpoint(complete_url(options.url, usual, query), headers=headers)
 
 
 def _legacy_query(options: Options) -> Query:

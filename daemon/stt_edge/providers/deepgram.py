@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from typing import Final as Constant
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from stt_edge.config.schema import option
 from stt_edge.errors import ProviderError
@@ -29,6 +28,7 @@ from stt_edge.providers.failures import http_failure
 from stt_edge.providers.options import KeyOptions
 from stt_edge.providers.secret_file import SecretFile
 from stt_edge.providers.transports.websocket import WebSocketEndpoint, WebSocketTransport
+from stt_edge.providers.urls import complete_url
 
 _ENDPOINT: Constant = "wss://api.deepgram.com/v1/listen"
 _HOLD_S: Constant = 60.0
@@ -124,12 +124,7 @@ def _refusal(remedy: str, reply: HttpReply) -> ProviderError:
 
 def _address(options: Options) -> str:
     """Return where to connect; a query in ``url`` has the last word about what it names."""
-    known = urlsplit(options.url or _ENDPOINT)
-    path = known.path if known.path.strip("/") else urlsplit(_ENDPOINT).path
-    given = {name for name, _ in parse_qsl(known.query, keep_blank_values=True)}
-    ours = urlencode([(name, value) for name, value in _query(options) if name not in given])
-    asked = "&".join(part for part in (known.query, ours) if part)
-    return urlunsplit((known.scheme, known.netloc, path, asked, ""))
+    return complete_url(options.url, _ENDPOINT, _query(options))
 
 
 def _query(options: Options) -> Iterator[tuple[str, str]]:

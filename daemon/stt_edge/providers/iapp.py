@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote, urlsplit
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
@@ -26,6 +25,7 @@ from stt_edge.providers.iapp_dialects import SegmentProtocol, SentenceProtocol, 
 from stt_edge.providers.options import KeyOptions
 from stt_edge.providers.secret_file import SecretFile
 from stt_edge.providers.transports.websocket import WebSocketEndpoint, WebSocketTransport
+from stt_edge.providers.urls import complete_url
 
 _URLS: Final = {
     "a": "wss://api.iapp.co.th/asrx",
@@ -110,13 +110,8 @@ CAPABILITIES: Final = _capabilities(Options())
 
 
 def _endpoint(options: Options, key: str) -> WebSocketEndpoint:
-    usual = urlsplit(_URLS[options.dialect])
-    parts = urlsplit(options.url or usual.geturl())
-    asked = [parts.query] if parts.query else []
-    if options.dialect == "c":
-        asked.append(f"transcribe_lang={quote(options.language, safe='')}")
+    asked = [("transcribe_lang", options.language)] if options.dialect == "c" else []
     if options.key_in == "query":
-        asked.append(f"apikey={quote(key, safe='')}")
-    path = usual.path if parts.path in ("", "/") else parts.path
-    url = parts._replace(path=path, query="&".join(asked), fragment="").geturl()
+        asked.append(("apikey", key))
+    url = complete_url(options.url, _URLS[options.dialect], asked)
     return WebSocketEndpoint(url, {"apikey": key} if options.key_in == "header" else {})

@@ -6,7 +6,6 @@ Create transcription). Other servers take the same, with paths, fields and error
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,13 +27,13 @@ from stt_edge.providers.base import (
     Incoming,
     PartTimes,
     Provider,
-    WordOffset,
 )
 from stt_edge.providers.conversation import Conversation
 from stt_edge.providers.failures import close_failure
-from stt_edge.providers.json_fields import Fields, MalformedError, parse_object, seconds_to_samples
+from stt_edge.providers.json_fields import MalformedError, parse_object
 from stt_edge.providers.multipart import multipart_form, wav_file
-from stt_edge.providers.openai_api import ModelOptions, detected_language, http_error, takes_hints
+from stt_edge.providers.openai_api import ModelOptions, http_error, takes_hints
+from stt_edge.providers.openai_results import read_result
 from stt_edge.providers.transports.http import HttpEndpoint, HttpTransport
 
 _BASE_URL: Final = "https://api.openai.com/v1"
@@ -165,7 +164,7 @@ class TranscriptionProtocol(Conversation):
             raise MalformedError("no UTF-8") from None
         if self._options.reply_format == "text":
             return base.Final(text.strip())
-        return _final(parse_object(text))
+        return read_result(parse_object(text))
 
 
 def _endpoint(options: Options) -> HttpEndpoint:
@@ -192,65 +191,3 @@ def _form(options: Options) -> Iterator[tuple[str, str]]:
     for entry in options.form:
         name, _, value = entry.partition("=")
         yield name, value
-
-
-def _final(reply: Fields) -> base.Final:
-    """Return the result in an answer of json or verbose_json."""
-    if "text" not in reply:
-        raise MalformedError("text is missing")
-    segments = reply.items("segments")
-    words = _words(reply.items("words")) or _pieces(segments)
-    start, end = _span(words, segments)
-    return base.Final(
-        reply.text("text").strip(),
-        start,
-        end,
-        words,
-        confidence=_confidence(segments),
-        language=detected_language(reply),
-    )
-
-
-def _words(items: Iterable[Fields]) -> tuple[WordOffset, ...]:
-    found = []
-    for item in items:
-        start, end = _times(item)
-        if start is None or end is None:
-            return ()
-        found.append(WordOffset(item.text("word").strip(), start, end))
-    return tuple(found)
-
-
-def _pieces(segments: Iterable[Fields]) -> tuple[WordOffset, ...]:
-    """Return the words in segments: pieces at whisper.cpp, of which the first has a space."""
-    pieces = [item for segment in segments for item in segment.items("words")]
-    words: list[list[WordOffset]] = []
-    for piece, timed in zip(pieces, _words(pieces), strict=False):
-        if not words or piece.text("word").startswith(" "):
-            words.append([])
-        words[-1].append(timed)
-    return tuple(map(_joined, words))
-
-
-def _joined(pieces: Sequence[WordOffset]) -> WordOffset:
-    text = "".join(piece.text for piece in pieces)
-    return WordOffset(text, pieces[0].start, max(piece.end for piece in pieces))
-
-
-def _span(words: Sequence[WordOffset], segments: Sequence[Fields]) -> tuple[int | None, int | None]:
-    if words:
-        return words[0].start, max(word.end for word in words)
-    if segments:
-        return _times(segments[0])[0], _times(segments[-1])[1]
-    return None, None
-
-
-def _times(item: Fields) -> tuple[int | None, int | None]:
-    start, end = (seconds_to_samples(item.number(name)) for name in ("start", "end"))
-    return start, end if start is None or end is None else max(start, end)
-
-
-def _confidence(segments: Iterable[Fields]) -> float | None:
-    """Return the mean of what the segments' tokens were given on average."""
-    logs = [log for item in segments if (log := item.number("avg_logprob")) is not None]
-    return sum(math.exp(min(log, 0.0)) for log in logs) / len(logs) if logs else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from stt_edge.config.schema import option
 from stt_edge.providers.openai_api import ModelOptions, takes_hints
 from stt_edge.providers.transports.websocket import WebSocketEndpoint
+from stt_edge.providers.urls import complete_url
 
 _URL: Final = "wss://api.openai.com/v1/realtime"
 
@@ -43,15 +43,12 @@ class SessionOptions(ModelOptions):
 
 def endpoint(options: SessionOptions) -> WebSocketEndpoint:
     """Return where to connect. Raises ProviderError of kind DENIED when there is no key."""
-    url = options.url or _URL
     query = {"intent": "transcription"}
     if options.dialect == "speaches":
         query["model"] = options.model
         if options.language is not None:
             query["language"] = options.language
-    missing = {name: value for name, value in query.items() if f"{name}=" not in url}
-    if missing:
-        url += ("&" if "?" in url else "?") + urlencode(missing)
+    url = complete_url(options.url, _URL, query.items())
     return WebSocketEndpoint(url, options.authorization())
 
 

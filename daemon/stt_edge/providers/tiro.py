@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from urllib.parse import quote, urlsplit
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
@@ -35,9 +34,9 @@ from stt_edge.providers.options import KeyOptions
 from stt_edge.providers.secret_file import SecretFile
 from stt_edge.providers.tiro_results import read_failure, read_result
 from stt_edge.providers.transports.websocket import WebSocketEndpoint, WebSocketTransport
+from stt_edge.providers.urls import complete_url
 
-_HOST: Final = "wss://speech.talgreinir.is"
-_PATH: Final = "/v2beta1/speech:streamingrecognize"
+_URL: Final = "wss://speech.talgreinir.is/v2beta1/speech:streamingrecognize"
 _END: Final = base64.b64encode(b"END").decode()
 """What older servers take for the end of the audio."""
 _MOST_KEPT: Final = 1 << 20
@@ -105,11 +104,7 @@ CAPABILITIES: Final = _capabilities(Options())
 
 def _endpoint(url: str | None, key: str) -> WebSocketEndpoint:
     """Return where to connect; the key goes into the query (Tiro's streaming example)."""
-    parts = urlsplit(url or _HOST + _PATH)
-    token = f"token={quote(key, safe='')}"
-    query = f"{parts.query}&{token}" if parts.query else token
-    path = _PATH if parts.path in ("", "/") else parts.path
-    return WebSocketEndpoint(parts._replace(path=path, query=query, fragment="").geturl())
+    return WebSocketEndpoint(complete_url(url, _URL, [("token", key)]))
 
 
 def _refusal(reply: HttpReply, key_remedy: str) -> ProviderError:

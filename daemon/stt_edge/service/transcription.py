@@ -114,7 +114,7 @@ class Transcription:
             self,
             self._clock,
             node=self._config.node,
-            rules=SessionRules(connect_early=False),
+            rules=SessionRules(connect_early=False, live=False),
         )
         with self._jobs_directory() as self._jobs:
             try:
@@ -204,10 +204,7 @@ class Transcription:
         self._dispatcher.recovered(head, tail, known.parts, acked, job=known.job)
 
     def _with_connections(self) -> Provider:
-        """Return the provider with one connection more, which backlog leaves to live speech."""
-        spare = 1 if self.connections > 1 else 0
-        capabilities = self._provider.capabilities
-        capabilities = replace(capabilities, max_connections=self.connections + spare)
+        capabilities = replace(self._provider.capabilities, max_connections=self.connections)
         return replace(self._provider, capabilities=capabilities)
 
     def _heard(self, path: str, seconds: float) -> None:

@@ -26,6 +26,8 @@ class SessionRules:
     budget: Budget = field(default_factory=Budget)
     longest_s: float = 60.0
     """How long an utterance can become."""
+    live: bool = True
+    """Somebody may begin to speak: backlog leaves a connection free for that."""
 
 
 class Chain:

@@ -140,6 +140,8 @@ class Placement:
 
     def _full_of_backlog(self, lane: Lane) -> bool:
         """Return whether one more connection for backlog would leave none for live speech."""
+        if not self._chain.rules.live:
+            return False
         in_hand = (link.progress for link in lane.links)
         backlog = sum(progress is not None and not self.is_live(progress) for progress in in_hand)
         return backlog >= max(1, lane.max_connections - 1)
