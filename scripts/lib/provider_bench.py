@@ -344,7 +344,7 @@ async def _measure_slow_handshake(name: str, recording: Path, folder: Path) -> F
 async def _heard_by(
     name: str, recording: Path, folder: Path, faults: Faults
 ) -> tuple[Simulator, Hearing]:
-    folder.mkdir(parents=True)
+    _make(folder)
     async with simulator_class(name)(faults, recogniser=TimedRecogniser) as simulator:
         provider = build(name, simulator.options(folder), folder)
         found = await hear(recording, folder, provider)
@@ -358,7 +358,7 @@ async def _heard_by(
 
 async def measure_outage(name: str, folder: Path) -> list[Figure]:
     """Say five things to a daemon whose provider is gone for a minute."""
-    folder.mkdir(parents=True)
+    _make(folder)
     service = simulator_class(name)(Faults(), recogniser=WordSpotter)
     await service.start()
     async with Room(folder) as room:
@@ -371,8 +371,8 @@ async def measure_outage(name: str, folder: Path) -> list[Figure]:
         await asyncio.sleep(begun + OUTAGE_S - time.monotonic())
         async with service:
             back = time.monotonic()
-            while len(room.records) < 5 and time.monotonic() < back + 2 * _PATIENCE_S:
-                await asyncio.sleep(0.1)
+            with contextlib.suppress(AssertionError):
+                await room.until(lambda: len(room.records) >= 5, 2 * _PATIENCE_S)
             took_s = time.monotonic() - back
             await asyncio.sleep(1)  # for one too many
             await room.stop()
@@ -432,6 +432,10 @@ def _row(one: Figure) -> dict[str, Any]:
         "limit": one.limit,
         "verdict": verdict,
     }
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(parents=True)
 
 
 def _progress(what: str) -> None:

@@ -101,3 +101,16 @@ def test_secrets_are_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     told = capsys.readouterr()
     assert told.out.count("a secret does not belong here") == 2
     assert "hunter2" not in told.out + told.err
+
+
+def test_utterances_longer_than_the_provider_takes_are_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "key").write_text("k-1234567")
+    file = tmp_path / "edge.yaml"
+    file.write_text(
+        "vad: {max_utterance_s: 90}\n"
+        "providers: [{name: google_rest, api_key_file: key, kind: google_rest}]\n"
+    )
+    assert main(["check-config", str(file)]) == 78
+    assert "google_rest takes at most 60 s; write 60 or less" in capsys.readouterr().out

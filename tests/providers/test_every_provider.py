@@ -165,6 +165,25 @@ async def test_what_is_said_arrives_sample_for_sample_and_comes_back_as_text(
 
 
 @pytest.mark.parametrize("name", NETWORK)
+async def test_nothing_is_lost_while_the_handshake_takes_its_time(
+    name: str, tmp_path: Path
+) -> None:
+    words = [6, 2, 8]
+    async with desk(name, tmp_path, Faults(connect_s=0.4)) as made:
+        pcm = say(words)
+        half = len(pcm) // 4 * 2
+        made.audio.spans["a"] = [AudioSpan(0, pcm[:half])]
+        made.dispatcher.onset()
+        made.dispatcher.opened(head("a"))
+        made.audio.spans["a"].append(AudioSpan(half // 2, pcm[half:]))
+        made.dispatcher.ended("a", tail(len(pcm) // 2))
+        record = await made.record("a")
+        assert (record.text, record.reconnects) == (made.text(words), 0)
+        if name not in RESAMPLED:
+            assert heard(made) == [pcm]
+
+
+@pytest.mark.parametrize("name", NETWORK)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_after_five_drops_nothing_is_missing_and_nothing_doubled(
     name: str, seed: int, tmp_path: Path

@@ -228,10 +228,10 @@ class Room:
             said.append((await process.communicate())[0].decode())
         return json.loads(said[0]), said[1]
 
-    async def until(self, true: Callable[[], object]) -> None:
-        """Wait for something to become true."""
+    async def until(self, true: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
+        """Wait for something to become true. Raises AssertionError, with the log, if it does not."""
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(patience_s):
                 while not true():
                     await asyncio.sleep(0.02)
         except TimeoutError:

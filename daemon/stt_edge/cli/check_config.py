@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from stt_edge.cli.common import config_path, load_config, print_json, printable, write_output
-from stt_edge.errors import ConfigError, ConfigProblem, ExitCode
+from stt_edge.errors import ConfigError, ConfigProblem, ExitCode, ProviderError
 
 HELP: Final = "Report every mistake in a configuration file, each with its line and column."
 EPILOG: Final = """\
@@ -33,17 +33,26 @@ def run(args: argparse.Namespace) -> int:
     """Print the problems, or that there are none."""
     given: Path | None = args.file or args.config
     path = config_path(given)
-    problems: tuple[ConfigProblem, ...] = ()
-    try:
-        load_config(given)
-    except ConfigError as error:
-        problems = error.problems
+    problems = _problems(given, path)
     if args.json:
         print_json({"path": path, "ok": not problems, "problems": problems})
     else:
         for line in _lines(path, problems):
             write_output(printable(line))
     return ExitCode.CONFIG if problems else ExitCode.OK
+
+
+def _problems(given: Path | None, path: Path | None) -> tuple[ConfigProblem, ...]:
+    """Return what is wrong with the file, or else with providers built as it says."""
+    from stt_edge.service.provider_set import ProviderSet
+
+    try:
+        ProviderSet().apply(load_config(given))
+    except ConfigError as error:
+        return error.problems
+    except ProviderError as error:
+        return (ConfigProblem(str(path or "the default configuration"), 0, 0, str(error)),)
+    return ()
 
 
 def _lines(path: Path | None, problems: tuple[ConfigProblem, ...]) -> list[str]:
