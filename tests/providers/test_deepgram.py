@@ -371,7 +371,7 @@ async def test_keys_and_tokens_are_announced_by_their_scheme(
     key.write_text("sesame\n")
     options = Options(api_key_file=str(key), credential=credential)
     transport = build("it", options).make_transport()
-    endpoint = transport._endpoint()  # type: ignore[attr-defined]
+    endpoint = transport.endpoint()  # type: ignore[attr-defined]
     assert endpoint.headers == {"Authorization": f"{scheme} sesame"}
     assert "sesame" not in endpoint.url + repr(endpoint)
 

@@ -229,7 +229,7 @@ class Room:
         return json.loads(said[0]), said[1]
 
     async def until(self, true: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
-        """Wait for something to become true. Raises AssertionError, with the log, if it does not."""
+        """Wait for something to become true. Raises AssertionError with the log if it does not."""
         try:
             async with asyncio.timeout(patience_s):
                 while not true():

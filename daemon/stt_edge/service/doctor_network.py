@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.providers.transports.proxies import named_proxy
 from stt_edge.providers.transports.sockets import connect_failure
 from stt_edge.providers.transports.tls import tls_context
 from stt_edge.service.doctor import Finding, Level
@@ -60,13 +61,9 @@ def address_of(url: str) -> Address | None:
 
 def proxy_of(address: Address) -> Address | None:
     """Return the proxy the environment names for an address, if it does."""
-    from urllib.request import getproxies, proxy_bypass
-
-    if address.scheme == "tcp" or proxy_bypass(str(address)):
+    if address.scheme not in _PORTS:
         return None
-    known = getproxies()
-    names = (address.scheme, "https" if address.secure else "http", "all")
-    url = next((known[name] for name in names if name in known), None)
+    url = named_proxy(address.scheme, address.host, address.port)
     return None if url is None else address_of(url if "://" in url else f"http://{url}")
 
 

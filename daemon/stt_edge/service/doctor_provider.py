@@ -128,7 +128,7 @@ async def _check_network(name: str, options: Any, provider: Provider) -> AsyncIt
 
 async def _address(options: Any, provider: Provider) -> Address | None:
     """Return where the provider is; None when its transport does not say. Raises ProviderError."""
-    endpoint: Any = getattr(provider.make_transport(), "_endpoint", None)
+    endpoint: Any = getattr(provider.make_transport(), "endpoint", None)
     if callable(endpoint):
         try:
             endpoint = await asyncio.wait_for(asyncio.to_thread(endpoint), _ADDRESS_S)

@@ -114,7 +114,7 @@ class GrpcTransport:
 
         A message that the peer has not taken for ``stall_s`` is a peer that has stopped reading.
         """
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._ca_file = ca_file
         self._stall_s = stall_s
         self._where = ""
@@ -233,7 +233,7 @@ class GrpcTransport:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         import grpc
 
-        endpoint = self._endpoint()
+        endpoint = self.endpoint()
         if problem := url_problem(endpoint.url):
             raise ProviderError(FailureKind.SETUP, f"url {problem}.")
         if not endpoint.secure:

@@ -63,7 +63,7 @@ class HttpTransport:
 
         ``timeout_s`` is how long the server may say nothing.
         """
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._ca_file = ca_file
         self._timeout_s = timeout_s
         self._requests: asyncio.Queue[HttpRequest | None] = asyncio.Queue()
@@ -71,7 +71,7 @@ class HttpTransport:
 
     async def connect(self) -> None:
         """Look whether there is something to connect with. Raises ProviderError."""
-        await asyncio.to_thread(self._endpoint)
+        await asyncio.to_thread(self.endpoint)
 
     async def send(self, message: Outgoing) -> None:
         """Queue a request; it is sent when the reply is asked for."""
@@ -130,7 +130,7 @@ class HttpTransport:
         return await answer
 
     def _ask(self, request: HttpRequest) -> HttpReply:
-        endpoint = self._endpoint()
+        endpoint = self.endpoint()
         headers = {"User-Agent": _USER_AGENT, **endpoint.headers, **request.headers}
         try:
             connection, target = self._connection(
@@ -209,7 +209,7 @@ class HttpTransport:
 
 def _proxy(scheme: str, host: str, port: int) -> HttpProxy | None:
     """Return the proxy the environment names for a host, if any. Raises ProviderError."""
-    named = named_proxy((scheme,), host, port)
+    named = named_proxy(scheme, host, port)
     return None if named is None else http_proxy(named)
 
 

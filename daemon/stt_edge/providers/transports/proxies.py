@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -16,6 +15,13 @@ from stt_edge.providers.failures import excerpt
 from stt_edge.providers.transports.sockets import connect_failure
 
 _USUAL_PORT: Final = 80
+_VARIABLES: Final = {
+    "https": ("https",),
+    "http": ("http",),
+    "wss": ("wss", "socks", "https"),
+    "ws": ("ws", "socks", "https", "http"),
+}
+"""Which variables (``https_proxy`` …) count for a scheme, the first of them first."""
 _LONGEST_ANSWER_BYTES: Final = 64 * 1024
 
 
@@ -34,12 +40,12 @@ class HttpProxy:
         return f"the proxy {_place(self.host, self.port)}"
 
 
-def named_proxy(schemes: Sequence[str], host: str, port: int) -> str | None:
-    """Return the URL of the proxy for a host, of the first scheme the environment has one for."""
+def named_proxy(scheme: str, host: str, port: int) -> str | None:
+    """Return the URL of the proxy the environment names for a host, if it does."""
     from urllib.request import getproxies, proxy_bypass
 
     known = getproxies()
-    named = next((known[scheme] for scheme in schemes if scheme in known), None)
+    named = next((known[name] for name in _VARIABLES[scheme] if name in known), None)
     return None if named is None or proxy_bypass(f"{host}:{port}") else named
 
 

@@ -47,7 +47,7 @@ class TcpTransport:
 
     def __init__(self, endpoint: TcpEndpoint | UnixEndpoint) -> None:
         """Prepare a connection."""
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -56,7 +56,7 @@ class TcpTransport:
         try:
             self._reader, self._writer = await self._open()
         except OSError as error:
-            raise connect_failure(error, str(self._endpoint)) from None
+            raise connect_failure(error, str(self.endpoint)) from None
         tune_socket(self._writer.transport)
         _probe_in_silence(self._writer)
 
@@ -82,7 +82,7 @@ class TcpTransport:
             data = await self._reader.read(_READ_BYTES)
         except TimeoutError:
             raise ProviderError(
-                FailureKind.LOST, f"{self._endpoint} does not answer any more."
+                FailureKind.LOST, f"{self.endpoint} does not answer any more."
             ) from None
         except OSError as error:
             raise TransportClosedError(None, error.strerror or "") from None
@@ -106,9 +106,9 @@ class TcpTransport:
             self._writer.transport.abort()
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if isinstance(self._endpoint, UnixEndpoint):
-            return await asyncio.open_unix_connection(self._endpoint.path)
-        return await asyncio.open_connection(self._endpoint.host, self._endpoint.port)
+        if isinstance(self.endpoint, UnixEndpoint):
+            return await asyncio.open_unix_connection(self.endpoint.path)
+        return await asyncio.open_connection(self.endpoint.host, self.endpoint.port)
 
 
 def _probe_in_silence(writer: asyncio.StreamWriter) -> None:

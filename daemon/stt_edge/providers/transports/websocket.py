@@ -77,7 +77,7 @@ class WebSocketTransport:
         ``pings`` False is for servers that do not answer them. ``refused`` says what an HTTP answer
         in place of the upgrade means, where the usual meaning is not what the provider means.
         """
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._ca_file = ca_file
         self._pings = pings
         self._refused = refused or _usual_refusal
@@ -87,7 +87,7 @@ class WebSocketTransport:
         """Connect: a new name lookup, the proxies of the environment. Raises ProviderError."""
         from websockets.exceptions import InvalidStatus, WebSocketException
 
-        endpoint = await asyncio.to_thread(self._endpoint)
+        endpoint = await asyncio.to_thread(self.endpoint)
         try:
             self._connection = await self._open(endpoint)
         except InvalidStatus as error:
@@ -207,8 +207,7 @@ async def _tunnel(url: str) -> socket.socket | None:
         return None  # the library says what is wrong with it
     secure = parts.scheme == "wss"
     port = port or (443 if secure else 80)
-    schemes = ("wss", "socks", "https") if secure else ("ws", "socks", "https", "http")
-    named = named_proxy(schemes, host, port)
+    named = named_proxy(parts.scheme, host, port)
     if named is None or not is_http(named):
         return None
     return await tunnel(http_proxy(named), host, port)
