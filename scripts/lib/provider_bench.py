@@ -337,9 +337,10 @@ async def _measure_slow_handshake(name: str, recording: Path, folder: Path) -> F
         expected = sum(map(len, said)) * FASTER[name] // SAMPLE_RATE
         complete = abs(len(came) - expected) <= 2 * SAMPLE_BYTES * len(said)
     else:
-        complete = sorted(came) == sorted(b"".join(said)) and all(one in came for one in said)
+        complete = len(came) == sum(map(len, said)) and all(one in came for one in said)
     counted = len(found.records) == len(found.opened)
-    measured = "complete" if complete and counted else f"{len(came)} bytes"
+    wait_s = min(chunk_times(simulator), default=math.inf) - found.opened[0]
+    measured = f"{'complete' if complete else 'NOT complete'}, first byte after {wait_s:.1f} s"
     what = f"onset with a handshake of {HANDSHAKE_S:g} s"
     return Figure(name, what, measured, "complete", complete and counted)
 

@@ -96,7 +96,3 @@ class Lane:
         """Take a result, or ten seconds of streaming."""
         self.standing = self.standing.proved()
         self._trial, self._greeted, self._trial_wait_s = None, False, 0.0
-
-    def mended(self, now_s: float) -> None:
-        """Take that what blocked it may have been mended."""
-        self.standing = self.standing.unblocked(now_s)
