@@ -79,7 +79,7 @@ async def test_a_wrong_key_is_said_in_one_line_and_a_right_one_is_taken_without_
         assert document["provider"]["retry_in_s"] > 250
         (problem,) = document["problems"]
         assert problem.startswith(f"Provider {name} is blocked: ")
-        assert "key" in problem
+        assert str(key_file) in problem
         assert "\n" not in problem
         assert problem in shown
         (line,) = [line for line in house.log.splitlines() if "blocked" in line]

@@ -308,6 +308,53 @@ async def test_when_the_budget_is_spent_what_costs_nothing_goes_on(close: Close)
     assert bench.dispatcher.status().budget_spent
 
 
+async def test_what_a_held_connection_costs_counts_at_once(close: Close) -> None:
+    terms = Capabilities(billing=Billing.AUDIO, minimum_billed_s=15.0, finalize=True, hold_s=60.0)
+    only = named(Remote(), "only", terms)
+    bench = close(Bench(only, rules=SessionRules(budget=Budget(seconds_per_day=15.0))))
+    bench.speak("a")
+    await bench.until(lambda: only.wires and "finalize" in only.wires[0].words)
+    only.wires[0].say(Final("one"), Finalized())
+    await bench.until(lambda: bench.results.records)
+    assert bench.lane().links[0].free
+    assert bench.dispatcher.status().budget_spent
+    bench.speak("b")
+    assert bench.dispatcher.status().waiting == 1
+    assert [cost.billed_s for _, cost in bench.results.spent] == [15.0]
+
+
+async def test_what_waits_for_a_provider_that_is_away_is_not_waited_for(close: Close) -> None:
+    only = named(EchoRemote(), "only")
+    only.refuse = DENIED
+    bench = close(Bench(only))
+    assert bench.dispatcher.stuck(12.0)
+    bench.speak("a")
+    assert not bench.dispatcher.stuck(12.0)
+    await bench.until(lambda: bench.dispatcher.stuck(12.0))
+    assert not bench.dispatcher.stuck(301.0)
+    only.refuse = None
+    bench.dispatcher.mended("only")
+    assert not bench.dispatcher.stuck(12.0)
+    assert await bench.said("a") == "only"
+
+
+async def test_live_speech_and_backlog_do_not_take_turns_in_connecting(close: Close) -> None:
+    only = named(Remote(), "only")
+    bench = close(Bench(only))
+    only.accepting.clear()
+    bench.lane().failed(DOWN, 0.0, AtOnce(), established=False)
+    ended = tail(len(PCM) // 2)
+    for name in ("old1", "old2"):
+        bench.audio.spans[name] = [AudioSpan(0, PCM)]
+        bench.dispatcher.recovered(head(name), ended, [], 0)
+    await bench.until(lambda: len(only.wires) == 1)
+    bench.audio.spans["now"] = [AudioSpan(0, PCM)]
+    bench.dispatcher.opened(head("now"))
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert len(only.wires) <= 3
+
+
 async def test_without_another_provider_speech_waits_until_the_day_turns(close: Close) -> None:
     cloud = named(EchoRemote(), "cloud")
     bench = close(Bench(cloud, rules=SessionRules(budget=Budget(seconds_per_day=10.0))))

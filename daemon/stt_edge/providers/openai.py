@@ -153,7 +153,7 @@ class TranscriptionProtocol(Conversation):
         if not isinstance(message, HttpReply):
             raise MalformedError("no answer to a request")
         if not 200 <= message.status < 300:
-            return (Failed(http_error(message)),)
+            return (Failed(http_error(message, key_file=self._options.api_key_file)),)
         final = self._final(message.body)
         return (final, Farewell()) if final.text else (Farewell(),)
 

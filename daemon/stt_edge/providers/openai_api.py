@@ -77,13 +77,15 @@ def detected_language(fields: Fields) -> str | None:
     return next(filter(None, codes), None) or (named if 0 < len(named) <= 3 else None)
 
 
-def http_error(reply: HttpReply) -> ProviderError:
+def http_error(reply: HttpReply, *, key_file: str | None = None) -> ProviderError:
     """Return what a refusal over HTTP means; ``error`` is an object, or a text (whisper.cpp)."""
     error, message = _error_in(reply.body)
     named = named_kind(error)
     remedy = _REMEDIES.get(error.text("code")) or _REMEDIES.get(error.text("type"))
     if reply.status == 402:
         remedy = _REMEDIES["insufficient_quota"]
+    if remedy is None and reply.status in (401, 403) and key_file is not None:
+        remedy = f"Put a valid key into {key_file}."
     usual = http_failure(reply.status, reply.headers, message.encode(), remedy=remedy or "")
     kind = FailureKind.SERVER if reply.status == 499 else usual.kind  # whisper.cpp gave it up
     if named not in (None, FailureKind.SERVER):  # of which the status knows more

@@ -76,7 +76,7 @@ def build(name: str, options: Options) -> Provider:
         WebSocketTransport,
         partial(endpoint, options),
         ca_file=options.ca_file,
-        refused=http_error,
+        refused=partial(http_error, key_file=options.api_key_file),
     )
     return Provider(
         name=name,

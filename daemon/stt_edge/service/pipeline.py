@@ -37,6 +37,7 @@ from stt_edge.utterance.log import UtteranceLog
 
 _log = logging.getLogger(__name__)
 
+_LOOK_S: Final = 0.2
 _STORE_S: Final = 2.0
 """At least this long the store may take to write what is in hand at the end."""
 
@@ -127,13 +128,21 @@ class Pipeline:
         What is unfinished stays in the log. ``hurry`` cuts the wait short.
         """
         impatient = asyncio.create_task(hurry.wait())
-        draining = asyncio.create_task(self.dispatcher.drain(drain_s))
+        draining = asyncio.create_task(self._drain(drain_s))
         await asyncio.wait((draining, impatient), return_when=asyncio.FIRST_COMPLETED)
         impatient.cancel()
         draining.cancel()
         finished = not self.dispatcher.busy
         await self.dispatcher.aclose()
         return await self.results.drain(_STORE_S) and finished
+
+    async def _drain(self, drain_s: float) -> None:
+        """Wait for what can be finished; a provider that is away for longer is not waited for."""
+        end_s = asyncio.get_running_loop().time() + drain_s
+        while not await self.dispatcher.drain(_LOOK_S):
+            left_s = end_s - asyncio.get_running_loop().time()
+            if left_s <= 0 or self.dispatcher.stuck(left_s):
+                return
 
     async def _recover_audio(self, info: LogInfo) -> bool:
         """Take up an utterance whose audio is there; returns whether it is to be transcribed."""

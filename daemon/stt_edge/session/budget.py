@@ -32,6 +32,15 @@ class Cost:
             self.money + other.money,
         )
 
+    def minus(self, other: Cost) -> Cost:
+        """Return the difference."""
+        return Cost(
+            self.seconds_sent - other.seconds_sent,
+            self.connection_s - other.connection_s,
+            self.billed_s - other.billed_s,
+            self.money - other.money,
+        )
+
 
 def cost_of(provider: Provider, seconds_sent: float, connection_s: float) -> Cost:
     """Return what a connection cost by the provider's billing rule."""

@@ -27,7 +27,7 @@ from stt_edge.providers import base
 from stt_edge.session.budget import Cost, Ledger, cost_of
 from stt_edge.session.chain import Chain, SessionRules
 from stt_edge.session.lane import Lane
-from stt_edge.session.link import Link, Usage
+from stt_edge.session.link import Link
 from stt_edge.session.placement import LIVE_S, Placement
 from stt_edge.session.ports import AudioLog, Listener, Results
 from stt_edge.session.progress import Progress
@@ -107,6 +107,7 @@ class Dispatcher:
         self._late = 0
         self._poisoned = 0
         self._finished: dict[str, int] = {}
+        self._charged: dict[Link, Cost] = {}
 
     # --- what the service tells it ---
 
@@ -207,6 +208,11 @@ class Dispatcher:
             return False
         return True
 
+    def stuck(self, within_s: float) -> bool:
+        """Return whether nothing more will be finished within so many seconds."""
+        in_hand = any(link.progress is not None for link in self._chain.links)
+        return not in_hand and self._placement.stuck(within_s)
+
     async def aclose(self) -> None:
         """Let go of all connections; what is unfinished stays in the log."""
         self._placement.stop()
@@ -295,6 +301,7 @@ class Dispatcher:
             self.link_returned(link, progress)
             return
         self._proved(self._chain.lane_of(link))
+        self._charge(link)
         self._finish(progress)
 
     def link_drain_failed(self, link: Link, progress: Progress) -> None:
@@ -366,13 +373,20 @@ class Dispatcher:
             self._loop.call_soon(link.release)
         self._placement.later(0)
 
-    def link_closed(self, link: Link, usage: Usage) -> None:
+    def link_closed(self, link: Link) -> None:
         """Forget the connection and note what it cost."""
         self._chain.forget(link)
-        cost = cost_of(link.provider, usage.seconds_sent, usage.connection_s)
+        self._charge(link)
+        self._charged.pop(link, None)
+        self._placement.place()
+
+    def _charge(self, link: Link) -> None:
+        """Note what a connection has cost since this was last noted; it may be held for hours."""
+        total = cost_of(link.provider, link.usage.seconds_sent, link.usage.connection_s)
+        cost = total.minus(self._charged.get(link, Cost()))
+        self._charged[link] = total
         self._chain.spend(link.provider.name, cost)
         self._results.usage(link.provider.name, cost)
-        self._placement.place()
 
     # --- standing and ends ---
 

@@ -76,7 +76,7 @@ class LinkOwner(Protocol):
     def link_free(self, link: Link) -> None:
         """Take that a connection is open and can be given an utterance."""
 
-    def link_closed(self, link: Link, usage: Usage) -> None:
+    def link_closed(self, link: Link) -> None:
         """Take that the connection is gone; the last call about it."""
 
 
@@ -131,6 +131,11 @@ class Link:
         """Whether it can be given an utterance."""
         idle = self._state.utterance_id is None
         return idle and self.phase in (Phase.CONNECTING, Phase.HELD)
+
+    @property
+    def usage(self) -> Usage:
+        """What it was used for, up to now."""
+        return Usage(samples_to_s(self._samples_sent), self._loop.time() - self._opened_s)
 
     @property
     def session_left_s(self) -> float:
@@ -395,5 +400,4 @@ class Link:
         await self._transport.close()
         for task in others:
             task.cancel()
-        usage = Usage(samples_to_s(self._samples_sent), self._loop.time() - self._opened_s)
-        self._owner.link_closed(self, usage)
+        self._owner.link_closed(self)

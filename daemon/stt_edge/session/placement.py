@@ -97,8 +97,11 @@ class Placement:
             # thousands of them.
             if progress.redone in stuck or progress.due_s > self._loop.time():
                 continue
-            if not self._place_one(progress) and not self.is_live(progress):
-                stuck.add(progress.redone)
+            if self._place_one(progress):
+                continue
+            if self.is_live(progress):
+                return  # whatever room there is, or is being made, is for it
+            stuck.add(progress.redone)
 
     def _place_one(self, progress: Progress) -> bool:
         now_s = self._loop.time()
@@ -118,6 +121,11 @@ class Placement:
         else:
             self._open(lane, progress)
         return True
+
+    def stuck(self, within_s: float) -> bool:
+        """Return whether nothing that waits will be placed within so many seconds."""
+        wait_s = self._next_wait_s()
+        return wait_s is None or wait_s > within_s
 
     def _next_wait_s(self) -> float | None:
         """Return when placing may succeed though nothing happens until then; None is never."""
