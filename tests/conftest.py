@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from stt_edge import redaction
+
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
@@ -17,3 +19,9 @@ def logging_as_before() -> Iterator[None]:
     for logger, level, handlers in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
+
+
+@pytest.fixture(autouse=True)
+def secrets_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the keys a test has read: they would be masked in the words of others."""
+    monkeypatch.setattr(redaction, "_secrets", redaction._secrets)
