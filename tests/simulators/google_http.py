@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.simulators.core import HUGE_BYTES, Dropped, Simulator
+from tests.simulators.core import HUGE_BYTES, Dropped, Simulator, accepted
 
 _PIECE_BYTES: Final = 1 << 12
 _MOST_BYTES: Final = 1 << 28
@@ -71,11 +71,13 @@ class HttpSimulator(Simulator):
 
     async def stop(self) -> None:
         self._server.close()
+        await accepted()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._server.wait_closed()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._server.wait_closed(), 2)
 
     @abstractmethod
     async def answer(self, request: Request) -> Answer:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import Final
 
+from tests.simulators.core import accepted
+
 _READ_BYTES: Final = 64 * 1024
 
 
@@ -29,9 +31,10 @@ class Relay:
     async def stop(self) -> None:
         """Break every connection."""
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
+        await accepted()
         while self._tasks:
+            for task in self._tasks:
+                task.cancel()
             await asyncio.wait(self._tasks)
 
     def link(self, peer: str) -> _Link:
@@ -48,11 +51,17 @@ class Relay:
                 await asyncio.sleep(self._connect_s)
                 await self._pass_on(reader, writer)
         finally:
+            writer.close()  # a writer that is not closed complains when it is collected
             writer.transport.abort()
             self._tasks.discard(task)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server = await asyncio.open_connection("127.0.0.1", self._upstream)
+        opening = asyncio.ensure_future(asyncio.open_connection("127.0.0.1", self._upstream))
+        try:
+            server = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            (await opening)[1].close()  # else it is open for ever, with nobody who knows it
+            raise
         link = _Link()
         self._links[server[1].get_extra_info("sockname")[1]] = link
         tasks = {
@@ -66,6 +75,7 @@ class Relay:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            server[1].close()
             server[1].transport.abort()
 
 

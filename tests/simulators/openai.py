@@ -95,6 +95,7 @@ class Simulator(core.Simulator):
 
     async def stop(self) -> None:
         self._server.close()
+        await core.accepted()
         for handler in self._handlers:
             handler.cancel()
         await asyncio.gather(*self._handlers, return_exceptions=True)

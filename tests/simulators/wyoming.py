@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.simulators.core import HUGE_BYTES, Dropped, Session
+from tests.simulators.core import HUGE_BYTES, Dropped, Session, accepted
 from tests.simulators.core import Simulator as Base
 from tests.simulators.speech import Recogniser
 
@@ -53,11 +53,13 @@ class Simulator(Base):
 
     async def stop(self) -> None:
         self._server.close()
+        await accepted()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._server.wait_closed()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._server.wait_closed(), 2)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

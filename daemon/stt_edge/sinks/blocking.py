@@ -36,17 +36,21 @@ class BlockingCalls:
     async def close(self, last: Callable[[], None] | None = None) -> None:
         """Make one last call, which must raise nothing, and let the thread end.
 
-        A thread that hangs in the kernel is left behind after a second.
+        What was asked for before is done first; a thread that hangs in the kernel is left behind
+        after a second.
         """
         if self._executor is None:
             return
-        futures = [] if last is None else [asyncio.wrap_future(self._executor.submit(last))]
+        done = asyncio.wrap_future(self._executor.submit(last or _nothing))
         self._executor.shutdown(wait=False)
         self._executor = None
-        if futures:
-            await asyncio.wait(futures, timeout=_LAST_CALL_S)
+        await asyncio.wait([done], timeout=_LAST_CALL_S)
 
     def _thread(self) -> ThreadPoolExecutor:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, thread_name_prefix=self._name)
         return self._executor
+
+
+def _nothing() -> None:
+    pass

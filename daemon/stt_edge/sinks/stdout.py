@@ -63,10 +63,8 @@ class StdoutSink(Sink):
     async def close(self) -> None:
         """Take the live line away."""
         self._open, self._closing = False, True
-        if self._live and self._shown:
-            self._shown = ""
-            self._calls.post(self._draw)
-        await self._calls.close()
+        shown, self._shown = self._shown, ""
+        await self._calls.close(self._draw if self._live and shown else None)
 
     def partial(self, utterance_id: str, text: str) -> None:
         """Show what is understood so far, in place of what was shown before."""
