@@ -23,7 +23,8 @@ from stt_edge.service.ear_lines import LineLimiter
 from stt_edge.service.ear_process import EarProcess
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarReader
 from stt_edge.service.intake import Losses, UtteranceGrew, UtteranceOpened
-from stt_edge.service.pipeline import Pipeline, SessionRules
+from stt_edge.service.pipeline import Pipeline
+from stt_edge.session.chain import SessionRules
 from stt_edge.store.writer import StoreThread
 from stt_edge.utterance.log import UtteranceLog
 
@@ -89,7 +90,7 @@ def make_pipeline(log: UtteranceLog, store: StoreThread, provider: Provider) -> 
     return Pipeline(
         log,
         store,
-        provider,
+        [provider],
         MemoryListener(),
         SystemClock(),
         node="bench",

@@ -200,6 +200,7 @@ class FakeTransport:
         if isinstance(message, bytes):
             self._hear(message)
         else:
+            assert isinstance(message, str)
             getattr(self, f"_on_{json.loads(message)['do']}")()
 
     async def receive(self) -> bytes | str:
