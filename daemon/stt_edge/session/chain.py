@@ -36,13 +36,14 @@ class Chain:
     def __init__(self, providers: Sequence[Provider], rules: SessionRules, clock: Clock) -> None:
         """Begin with a good opinion of all; there is at least one."""
         self._clock = clock
+        self.lanes: list[Lane] = []
         self._replaced: list[Lane] = []
         self._ledger = Ledger(self._today())
         self.configure(providers, rules)
 
     def configure(self, providers: Sequence[Provider], rules: SessionRules) -> None:
         """Use other providers from now on; connections of the old ones end by themselves."""
-        self._replaced += getattr(self, "lanes", [])
+        self._replaced += self.lanes
         self.rules = rules
         self.lanes = [
             Lane(provider, hold_s=rules.hold_s, connect_early=rules.connect_early)

@@ -124,8 +124,7 @@ class Dispatcher:
 
     def hint(self) -> None:
         """Take a sign that waiting may be over: speech, or a change of the network."""
-        for lane in self._chain.lanes:
-            lane.standing = lane.standing.woken(self._now())
+        self._wake()
         self._placement.place()
 
     def mended(self, provider: str) -> None:
@@ -142,8 +141,7 @@ class Dispatcher:
 
     def opened(self, head: UtteranceStart) -> None:
         """Take an utterance that has begun."""
-        for lane in self._chain.lanes:
-            lane.standing = lane.standing.woken(self._now())
+        self._wake()
         self._enqueue(Progress(head))
 
     def grew(self, utterance_id: str) -> None:
@@ -249,6 +247,11 @@ class Dispatcher:
             connections=tuple(link.phase.value for link in lane.links),
             today=self._chain.ledger.of(lane.name),
         )
+
+    def _wake(self) -> None:
+        """Cut the waits of providers short, as far as their standing allows."""
+        for lane in self._chain.lanes:
+            lane.standing = lane.standing.woken(self._now())
 
     def _enqueue(self, progress: Progress) -> None:
         self._known[progress.id] = progress
