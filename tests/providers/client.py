@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from stt_edge.providers.base import (
     Event,
@@ -112,3 +112,26 @@ async def transcribe(provider: Provider, pcm: bytes) -> Client:
     await client.utterance(pcm)
     await client.goodbye()
     return client
+
+
+class Caller(Client):
+    """Connects without waiting to be told that it may speak."""
+
+    async def connect(self) -> None:
+        await self.transport.connect()
+        self.protocol.open()
+        await self.flush()
+
+    async def whole(self, pcm: bytes) -> Caller:
+        """One connection from the beginning to the end, one utterance on it."""
+        await self.connect()
+        try:
+            await self.speak(pcm)
+            await self.goodbye()
+        finally:
+            await self.transport.close()
+        return self
+
+    async def flush(self) -> None:
+        with suppress(TransportClosedError):  # the receiver learns of it too
+            await super().flush()

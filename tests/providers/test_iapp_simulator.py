@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,9 @@ from websockets.exceptions import InvalidStatus
 
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers import iapp, registry
-from stt_edge.providers.base import Farewell, Provider, TransportClosedError
+from stt_edge.providers.base import Farewell, Provider
 from stt_edge.providers.transports import websocket
-from tests.providers.client import Client
+from tests.providers.client import Caller
 from tests.simulators.core import Faults
 from tests.simulators.iapp import PATHS, Simulator
 from tests.simulators.speech import THAI, SyntheticRecogniser, say, text_of
@@ -37,29 +36,6 @@ def simulator(*other: str, **faults: Any) -> Simulator:
 def provider(service: Simulator, directory: Path, **options: Any) -> Provider:
     known = {**service.options(directory), **options}
     return registry.build("i", "iapp", iapp.Options(**known))
-
-
-class Caller(Client):
-    """Connects without waiting to be told that it may speak."""
-
-    async def connect(self) -> None:
-        await self.transport.connect()
-        self.protocol.open()
-        await self.flush()
-
-    async def whole(self, pcm: bytes = SPEECH) -> Caller:
-        """One connection from the beginning to the end, one utterance on it."""
-        await self.connect()
-        try:
-            await self.speak(pcm)
-            await self.goodbye()
-        finally:
-            await self.transport.close()
-        return self
-
-    async def flush(self) -> None:
-        with contextlib.suppress(TransportClosedError):  # the receiver learns of it too
-            await super().flush()
 
 
 async def call(service: Simulator, directory: Path, pcm: bytes = SPEECH, **options: Any) -> Caller:
@@ -139,9 +115,9 @@ async def test_an_abrupt_end_is_made_good_once_and_then_taken_as_it_is(tmp_path:
     async with simulator("abrupt") as service:
         told = provider(service, tmp_path)
         with pytest.raises(ProviderError) as caught:
-            await Caller(told).whole()
+            await Caller(told).whole(SPEECH)
         assert caught.value.kind is FailureKind.LOST
-        client = await Caller(told).whole()
+        client = await Caller(told).whole(SPEECH)
     assert client.text == TEXT
 
 
@@ -166,7 +142,7 @@ async def test_a_bad_key_is_refused_with_the_file_to_put_right(
         told = provider(service, tmp_path)
         (tmp_path / "key").write_text("wrong-key\n")
         with pytest.raises(ProviderError) as caught:
-            await Caller(told).whole()
+            await Caller(told).whole(SPEECH)
     assert service.refusals == 1
     assert caught.value.kind is FailureKind.DENIED
     assert str(tmp_path / "key") in caught.value.remedy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers import registry, tiro
-from stt_edge.providers.base import Farewell, Provider, TransportClosedError
-from tests.providers.client import Client
+from stt_edge.providers.base import Farewell, Provider
+from tests.providers.client import Caller
 from tests.simulators.core import Faults
 from tests.simulators.speech import ICELANDIC, SyntheticRecogniser, say, text_of
 from tests.simulators.tiro import Simulator
@@ -38,29 +37,6 @@ def simulator(*other: str, **faults: Any) -> Simulator:
 def provider(service: Simulator, directory: Path, **options: Any) -> Provider:
     known = service.options(directory)
     return registry.build("t", "tiro", tiro.Options(**known, **options))
-
-
-class Caller(Client):
-    """Connects without waiting to be told that it may speak."""
-
-    async def connect(self) -> None:
-        await self.transport.connect()
-        self.protocol.open()
-        await self.flush()
-
-    async def whole(self, pcm: bytes = SPEECH) -> Caller:
-        """One connection from the beginning to the end, one utterance on it."""
-        await self.connect()
-        try:
-            await self.speak(pcm)
-            await self.goodbye()
-        finally:
-            await self.transport.close()
-        return self
-
-    async def flush(self) -> None:
-        with contextlib.suppress(TransportClosedError):  # the receiver learns of it too
-            await super().flush()
 
 
 async def call(service: Simulator, directory: Path, pcm: bytes = SPEECH, **options: Any) -> Caller:
@@ -170,7 +146,7 @@ async def test_a_bad_key_is_told_with_the_file_to_put_right(shape: str, tmp_path
         told = provider(service, tmp_path)
         (tmp_path / "key").write_text("wrong-key\n")
         with pytest.raises(ProviderError) as caught:
-            await Caller(told).whole()
+            await Caller(told).whole(SPEECH)
     assert caught.value.kind is FailureKind.DENIED
     assert str(tmp_path / "key") in caught.value.remedy
     assert "wrong-key" not in str(caught.value)
@@ -203,7 +179,7 @@ async def test_another_path_is_refused(tmp_path: Path) -> None:
         url = service.url.replace("v2beta1", "v9")
         known = {**service.options(tmp_path), "url": url}
         with pytest.raises(ProviderError) as caught:
-            await Caller(registry.build("t", "tiro", tiro.Options(**known))).whole()
+            await Caller(registry.build("t", "tiro", tiro.Options(**known))).whole(SPEECH)
     assert caught.value.kind is FailureKind.REQUEST
 
 
@@ -232,9 +208,9 @@ async def test_a_drop_in_place_of_the_last_final_is_made_good_once(tmp_path: Pat
     async with simulator(drop_at_goodbye=True) as service:
         told = provider(service, tmp_path)
         with pytest.raises(ProviderError) as caught:
-            await Caller(told).whole()
+            await Caller(told).whole(SPEECH)
         assert caught.value.kind is FailureKind.LOST
-        client = await Caller(told).whole()
+        client = await Caller(told).whole(SPEECH)
     assert client.text
     assert TEXT.startswith(client.text)
 

@@ -427,6 +427,8 @@ async def test_no_utterance_begins_on_a_session_that_is_nearly_over(close: Close
     bench.speak("b")
     await bench.until(lambda: len(only.wires) == 2)
     await bench.until(lambda: "goodbye" in only.wires[0].words)
+    await bench.until(lambda: only.wires[1].pcm == PCM)
+    assert only.wires[0].pcm == PCM, "the old session was given nothing of it"
 
 
 async def test_a_job_is_asked_for_and_not_sent_again(close: Close) -> None:
