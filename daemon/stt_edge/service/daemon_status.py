@@ -52,6 +52,7 @@ class DaemonStatus:
             provider=self._provider,
             providers=self._providers,
             backlog=self._backlog,
+            budget_spent=self._budget_spent,
             store=self._store,
             sinks=self._sinks,
             problems=self._problems,
@@ -82,6 +83,9 @@ class DaemonStatus:
         status = self.pipeline.dispatcher.status()
         return BacklogStatus(utterances=status.waiting, seconds=status.waiting_s)
 
+    def _budget_spent(self) -> bool:
+        return self.pipeline is not None and self.pipeline.dispatcher.status().budget_spent
+
     def _store(self) -> StoreStatus:
         if self.pipeline is None:
             return StoreStatus()
@@ -102,7 +106,7 @@ class DaemonStatus:
     def _problems(self) -> list[str]:
         found = [self.rejected] if self.rejected else []
         if self.pipeline is not None:
-            if self.pipeline.dispatcher.status().budget_spent:
+            if self._budget_spent():
                 found.append("The budget of the day is spent: only what costs nothing is used.")
             found += [
                 text for text in (self.pipeline.log_trouble, self.pipeline.results.trouble) if text

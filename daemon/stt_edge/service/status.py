@@ -32,6 +32,8 @@ class EarStatus:
     noise_db: float | None = None
     silent_s: float = 0.0
     """For how long every sample has been exactly zero."""
+    clipped_ms: int = 0
+    """How much of the last minute lies in blocks that reach full scale: the input is overdriven."""
     gaps: int = 0
     lost_ms: int = 0
     openings: int = 0
@@ -43,6 +45,8 @@ class EarStatus:
     pid: int | None = None
     trouble: str = ""
     """Why nothing is heard, and what to do about it; empty while all is well."""
+    fault: str = ""
+    """The kind of the trouble, an ``errors.FaultKind``; empty while all is well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,8 @@ class StatusDocument:
     providers: tuple[ProviderStatus, ...] = ()
     """All, in the order in which they are tried."""
     backlog: BacklogStatus = BacklogStatus()
+    budget_spent: bool = False
+    """Whether the budget of the day is spent."""
     store: StoreStatus = StoreStatus()
     sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -141,6 +147,7 @@ class StatusSources:
     provider: Callable[[], ProviderStatus] = ProviderStatus
     providers: Callable[[], tuple[ProviderStatus, ...]] = tuple
     backlog: Callable[[], BacklogStatus] = BacklogStatus
+    budget_spent: Callable[[], bool] = bool
     store: Callable[[], StoreStatus] = StoreStatus
     sinks: Callable[[], Mapping[str, SinkStatus]] = dict
     problems: Callable[[], list[str]] = list
@@ -158,6 +165,7 @@ def assemble(identity: StatusDocument, sources: StatusSources, uptime_s: float) 
         provider=sources.provider(),
         providers=sources.providers(),
         backlog=sources.backlog(),
+        budget_spent=sources.budget_spent(),
         store=sources.store(),
         sinks=sources.sinks(),
     )
