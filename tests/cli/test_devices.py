@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from stt_edge.cli import devices
-from stt_edge.cli.device_level import Level, measure
 from stt_edge.cli.main import main
 from stt_edge.ear import survey
 from stt_edge.ear.alsa import COMMON_RATES, AlsaError, Formats
@@ -20,6 +19,7 @@ from stt_edge.ear.cards import Card
 from stt_edge.ear.device import Target
 from stt_edge.ear.survey import Found
 from stt_edge.errors import DeviceError, ExitCode, FaultKind
+from stt_edge.service.device_level import Level, measure
 from stt_edge.service.status import EarStatus
 from tests.pulse import PulseMicrophone, needs_pulse
 

@@ -18,8 +18,8 @@ from stt_edge.cli.common import (
 from stt_edge.errors import DeviceError, ExitCode, FaultKind, SttEdgeError
 
 if TYPE_CHECKING:
-    from stt_edge.cli.device_level import Level
     from stt_edge.ear.survey import Found
+    from stt_edge.service.device_level import Level
     from stt_edge.service.status import EarStatus
 
 EPILOG: Final = """\
@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List all devices; return the exit code. Raises DeviceError when there are none."""
-    from stt_edge.cli.device_level import measure
     from stt_edge.ear.survey import survey
+    from stt_edge.service.device_level import measure
 
     found = survey()
     if not found:

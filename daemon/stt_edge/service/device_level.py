@@ -1,4 +1,4 @@
-"""How loud it is at a device, heard by an ear of its own for a moment."""
+"""How loud it is at a device or another source, heard by an ear of its own for a moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.ear.settings import EarSettings, SourceSettings
-from stt_edge.ear.wire import Decoder, Fault, GateSettings, Health, LevelRate, Stop, StopMode
+from stt_edge.ear.wire import (
+    Decoder,
+    Fault,
+    Finished,
+    GateSettings,
+    Health,
+    LevelRate,
+    Opened,
+    Stop,
+    StopMode,
+)
 from stt_edge.errors import DeviceError, FaultKind
 from stt_edge.model import SAMPLE_RATE
 from stt_edge.service.ear_process import EAR_COMMAND, EarProcess
@@ -30,6 +40,14 @@ class Level:
     """The noise floor, as the gate found it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came from a source."""
+
+    opened: Opened
+    health: Health
+
+
 def measure(
     pcm: str,
     seconds: float,
@@ -37,24 +55,38 @@ def measure(
     patience_s: float = FIRST_BLOCK_S,
     ear_command: Sequence[str] = EAR_COMMAND,
 ) -> Level:
-    """Listen for ``seconds``. Raises DeviceError when the device cannot be heard.
+    """Listen to a device for ``seconds``. Raises DeviceError when it cannot be heard."""
+    source = SourceSettings(device=pcm)
+    health = listen(source, seconds, patience_s=patience_s, ear_command=ear_command).health
+    return Level(health.level_db, health.noise_db)
+
+
+def listen(
+    source: SourceSettings,
+    seconds: float,
+    *,
+    patience_s: float = FIRST_BLOCK_S,
+    ear_command: Sequence[str] = EAR_COMMAND,
+) -> Heard:
+    """Listen to a source for ``seconds``, or to its end. Raises DeviceError when nothing comes.
 
     A process of its own does it: some devices hang when they are opened, and it can be killed.
     """
-    settings = EarSettings(SourceSettings(device=pcm), GateSettings(confirm="none"))
-    ear = EarProcess(settings, ear_command)
+    ear = EarProcess(EarSettings(source, GateSettings(confirm="none")), ear_command)
     try:
         ear.send(LevelRate(_REPORTS_HZ))
-        health = _listen(ear.pipe, round(seconds * SAMPLE_RATE), pcm, patience_s + seconds)
+        heard = _listen(ear.pipe, round(seconds * SAMPLE_RATE), source, patience_s + seconds)
         ear.send(Stop(StopMode.STOP))
     finally:
         ear.kill()
         ear.reap()
         ear.close()
-    return Level(health.level_db, health.noise_db)
+    return heard
 
 
-def _listen(pipe: int, samples: int, pcm: str, patience_s: float) -> Health:
+def _listen(pipe: int, samples: int, source: SourceSettings, patience_s: float) -> Heard:
+    name = source.file or (source.command[0] if source.command else source.device)
+    opened, health = None, None
     decoder = Decoder()
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
@@ -62,14 +94,23 @@ def _listen(pipe: int, samples: int, pcm: str, patience_s: float) -> Health:
     while poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
         data = os.read(pipe, _READ_BYTES)
         if not data:
-            raise DeviceError(FaultKind.INTERNAL, f"{pcm}: the ear ended without a word.")
+            raise DeviceError(FaultKind.INTERNAL, f"{name}: the ear ended without a word.")
         for message in decoder.feed(data):
-            if isinstance(message, Fault):
-                raise DeviceError(message.kind, message.message, message.remedy)
-            if isinstance(message, Health) and message.samples >= samples:
-                return message
+            match message:
+                case Fault():
+                    raise DeviceError(message.kind, message.message, message.remedy)
+                case Opened():
+                    opened = message
+                case Health():
+                    health = message
+                case _:
+                    pass
+            if opened is None or health is None:
+                continue
+            if health.samples >= samples or isinstance(message, Finished):
+                return Heard(opened, health)
     raise DeviceError(
         FaultKind.INTERNAL,
-        f"{pcm} has been opened, but no sound has come from it within {patience_s:g} s.",
+        f"{name} has been opened, but no sound has come from it within {patience_s:g} s.",
         "Plug it out and in again; a slow one may need a larger audio.first_block_s.",
     )

@@ -27,6 +27,11 @@ class MuteSwitch:
         """Use a file of the state directory; nothing is read yet."""
         self._path = state_directory / _NAME
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     def is_on(self) -> bool:
         """Return whether muted. Raises UnavailableError or PermissionDeniedError."""
         try:

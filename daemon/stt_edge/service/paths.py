@@ -18,6 +18,7 @@ from stt_edge.errors import InputError, PermissionDeniedError, UnavailableError
 
 SYSTEM_RUNTIME: Final = Path("/run")
 SYSTEM_STATE: Final = Path("/var/lib")
+SYSTEM_LOGS: Final = Path("/var/log")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -100,6 +101,15 @@ def find_state(instance: str | None, environ: Mapping[str, str] = os.environ) ->
         return given
     installed = SYSTEM_STATE / _directory_name(instance)
     return installed if installed.exists() else _xdg_state(environ) / _directory_name(instance)
+
+
+def find_paths(instance: str | None, environ: Mapping[str, str] = os.environ) -> Paths:
+    """Return where the daemon keeps its things, asked from outside: the installed one, if any."""
+    name = _directory_name(instance)
+    given = any(_given(environ, f"{each}_DIRECTORY") for each in ("RUNTIME", "STATE", "LOGS"))
+    if given or not (SYSTEM_STATE / name).exists():
+        return daemon_paths(instance, environ)
+    return Paths(SYSTEM_RUNTIME / name, SYSTEM_STATE / name, SYSTEM_LOGS / name)
 
 
 def _directory_name(instance: str | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -91,3 +92,21 @@ class SinkModule(typing.Protocol):
 
     def build(self, options: Any, context: SinkContext) -> Sink:
         """Return the sink, not open yet. Raises UnavailableError when a package is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a sink's module found of one step on the way to its other side."""
+
+    what: str
+    """The step, in kebab-case: ``login``; empty for the sink as a whole."""
+    level: str
+    """``ok``, ``warn`` or ``fail``."""
+    message: str
+    remedy: str = ""
+    """What to do about it, one sentence; empty when it is well."""
+
+
+Examine = Callable[[Any, SinkContext], Awaitable[Iterable[Examined]]]
+"""What a sink's module may have under the name ``examine``: given its options and the context, it
+goes as far as it can without sending a record, and raises nothing for what it finds wrong."""

@@ -8,7 +8,7 @@ import typing
 from typing import Any, Final
 
 from stt_edge.errors import UnavailableError
-from stt_edge.sinks.base import Sink, SinkContext, SinkModule
+from stt_edge.sinks.base import Examine, Sink, SinkContext, SinkModule
 
 _MODULES: Final = {
     "journal": "stt_edge.sinks.journal",
@@ -44,6 +44,11 @@ def build(name: str, options: Any, context: SinkContext) -> Sink:
         raise UnavailableError(f"There is no sink named {name!r}.", guess)
     module = _module(name)
     return module.build(module.Options() if options is None else options, context)
+
+
+def examiner(name: str) -> Examine | None:
+    """Return what looks whether a sink's other side can be reached; None where it has nothing."""
+    return getattr(_module(name), "examine", None) if name in _MODULES else None
 
 
 def _module(name: str) -> SinkModule:

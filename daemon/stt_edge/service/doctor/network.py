@@ -15,7 +15,7 @@ from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.transports.proxies import named_proxy
 from stt_edge.providers.transports.sockets import connect_failure
 from stt_edge.providers.transports.tls import tls_context
-from stt_edge.service.doctor import Finding, Level
+from stt_edge.service.doctor.finding import Finding, Level
 
 _RESOLVE_S: Final = 5.0
 _CONNECT_S: Final = 10.0
