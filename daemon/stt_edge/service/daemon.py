@@ -252,6 +252,7 @@ class Daemon:
 
     def _spoken(self, head: UtteranceStart | None) -> None:
         self._status.speaking = head
+        self._tell_systemd()
         self._sinks.speech(speaking=head is not None)
 
     def _take_early(self) -> None:
@@ -282,6 +283,7 @@ class Daemon:
         """Log that a provider is down, blocked, or up again."""
         if health != "up":
             self._return_watch.provider_failed()
+        asyncio.get_running_loop().call_soon(self._tell_systemd)
         if health == "up":
             up = {"message_id": MessageId.PROVIDER_UP}
             _log.info("provider %s is up again", provider, extra=up)

@@ -95,6 +95,11 @@ def find_sockets(instance: str | None, environ: Mapping[str, str] = os.environ) 
     return [directory / "control.sock" for directory in directories]
 
 
+def find_all_sockets() -> list[Path]:
+    """Return the control sockets of all installed instances that run, or have run."""
+    return sorted(SYSTEM_RUNTIME.glob("stt-edge*/control.sock"))
+
+
 def find_state(instance: str | None, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the state directory of a daemon that does not run: the installed one's, if any."""
     if given := _given(environ, "STATE_DIRECTORY"):
