@@ -94,17 +94,21 @@ class Daemon:
         """
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._hung_up = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._supervisor = Supervisor()
         self._paths.create()
         async with AsyncExitStack() as stack:
             stack.enter_context(StateLock.acquire(self._paths.state))
             stack.push_async_callback(self._supervisor.stop)
-            await self._open(stack)
+            # Before everything that takes its time to open and to close: a second SIGTERM hurries
+            # a stop, and a SIGHUP must not end what is being transcribed.
             self._catch_signals(stack)
+            await self._open(stack)
             self._watchdog = self._make_watchdog()
             self._supervisor.start("ready", self._announce_ready())
             self._supervisor.start("source", self._watch_source())
+            self._supervisor.start("reload", self._reload_when_told())
             self._supervisor.start("watchdog", self._watchdog.run())
             await self._stopping.wait()
             self._notifier.stopping()
@@ -313,7 +317,7 @@ class Daemon:
         reactions: Mapping[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
-            signal.SIGHUP: self._hang_up,
+            signal.SIGHUP: self._hung_up.set,
         }
         for number, reaction in reactions.items():
             loop.add_signal_handler(number, reaction)
@@ -324,12 +328,14 @@ class Daemon:
             self._hurry.set()
         self._stopping.set()
 
-    def _hang_up(self) -> None:
-        self._supervisor.start("reload", self._reload_quietly())
-
-    async def _reload_quietly(self) -> None:
-        with contextlib.suppress(SttEdgeError):  # logged where it was found
-            await self.reload()
+    async def _reload_when_told(self) -> None:
+        """Reload at each SIGHUP; those that come meanwhile are one more."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            if not self._stopping.is_set():
+                with contextlib.suppress(SttEdgeError):  # logged where it was found
+                    await self.reload()
 
     def _handlers(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         async def status(_: Mapping[str, Any]) -> Any:
@@ -351,7 +357,7 @@ class Daemon:
         async with self._reloading:
             self._notifier.reloading()
             try:
-                kept = await self._apply(self._load())
+                kept = await self._apply(self._read_again())
             except SttEdgeError as error:
                 self._reject(error)
                 raise
@@ -364,12 +370,24 @@ class Daemon:
             _log.info("the configuration was read again")
             return kept
 
+    def _read_again(self) -> Config:
+        """Return the configuration as it is now. Raises SttEdgeError."""
+        new = self._load()
+        if new.path is None and self._config.path is not None:
+            # Falling back to the defaults may send speech elsewhere, so only a start does it.
+            raise SttEdgeError(
+                f"{self._config.path} is no longer there.",
+                "Put it back, or restart to run with the defaults.",
+            )
+        return new
+
     async def _apply(self, new: Config) -> list[str]:
         old = self._config
         kept = ["node"] if new.node != old.node else []
         new = replace(new, node=old.node)
-        replaced = self._providers.apply(new)
+        prepared = self._providers.prepare(new)
         await self._sinks.apply(self._sink_entries(new))
+        replaced = self._providers.adopt(prepared)
         rules = session_rules(new)
         if new.providers != old.providers or rules != session_rules(old):
             self._pipeline.dispatcher.configure(self._providers.providers, rules)
