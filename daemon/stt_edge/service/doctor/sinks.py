@@ -11,6 +11,7 @@ from typing import Any, Final
 from stt_edge.config.loader import default_sinks
 from stt_edge.config.settings import SinkEntry
 from stt_edge.errors import SttEdgeError
+from stt_edge.service.doctor.broker import check_broker
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.files import is_there
 from stt_edge.service.doctor.finding import Finding, Level, doubtful, failing, well
@@ -33,6 +34,9 @@ async def check_sinks(case: Case) -> AsyncIterator[Finding]:
                 yield doubtful(name, f"is down{waiting}: {told.message}", remedy)
         for finding in await asyncio.to_thread(_look_at, name, entry, case):
             yield finding
+        if entry.name == "mqtt":
+            async for finding in check_broker(name, entry.options):
+                yield finding
         examine = registry.examiner(entry.name)
         if examine is not None:
             for said in await examine(entry.options, SinkContext(case.paths.logs)):
@@ -52,6 +56,8 @@ def _look_at(name: str, entry: SinkEntry, case: Case) -> list[Finding]:
             return list(_file(name, _path_of(entry.options, case), case))
         case "journal":
             return [_journal(name, entry, case)]
+        case "mqtt":
+            return []
         case _ if registry.examiner(entry.name) is not None:
             return []
         case _:

@@ -1,0 +1,173 @@
+"""The check of an MQTT broker, with a real mosquitto and with what is none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from stt_edge.service.doctor.broker import check_broker, connect_packet
+from stt_edge.service.doctor.finding import Finding, Level
+from tests.cli.test_doctor import write_certificate
+from tests.service.doctoring import found
+
+needs_mosquitto = pytest.mark.skipif(
+    not shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin"),
+    reason="needs mosquitto",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``sinks: mqtt:`` says of the way to the broker."""
+
+    url: str
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def mosquitto(directory: Path, *lines: str) -> Iterator[int]:
+    """A broker with an account ``ear`` (password ``sesame``) and the lines of configuration."""
+    port = free_port()
+    accounts = directory / "accounts"
+    accounts.touch()
+    add = ["mosquitto_passwd", "-b", str(accounts), "ear", "sesame"]
+    subprocess.run(add, check=True, capture_output=True)
+    accounts.chmod(0o644)
+    config = directory / "mosquitto.conf"
+    listener = [f"listener {port} 127.0.0.1", f"password_file {accounts}", "user root"]
+    config.write_text("\n".join([*listener, *lines]) + "\n")
+    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+    assert program is not None
+    broker = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        deadline_s = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert broker.poll() is None
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        yield port
+    finally:
+        broker.terminate()
+        broker.wait()
+
+
+async def look(options: Options) -> dict[str, Finding]:
+    every = [finding async for finding in check_broker("sink-mqtt", options)]
+    return {finding.name.removeprefix("sink-mqtt: "): finding for finding in found(every)}
+
+
+def password(directory: Path, text: str) -> str:
+    path = directory / "password"
+    path.write_text(text)
+    path.chmod(0o600)
+    return str(path)
+
+
+@needs_mosquitto
+async def test_a_broker_that_lets_us_in_is_well(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, "allow_anonymous false") as port:
+        secret = password(tmp_path, "sesame\n")
+        steps = await look(Options(f"mqtt://127.0.0.1:{port}", "ear", secret))
+    assert list(steps) == ["name", "connection", "login"]
+    assert {step.level for step in steps.values()} == {Level.OK}
+    assert "lets ear in" in steps["login"].message
+
+
+@needs_mosquitto
+@pytest.mark.parametrize("text", ["wrong\n", None])
+async def test_a_login_that_is_refused_fails(text: str | None, tmp_path: Path) -> None:
+    with mosquitto(tmp_path, "allow_anonymous false") as port:
+        options = Options(f"mqtt://127.0.0.1:{port}")
+        if text is not None:
+            options = replace(options, username="ear", password_file=password(tmp_path, text))
+        login = (await look(options))["login"]
+    assert login.level is Level.FAIL
+    assert "refuses us" in login.message
+    assert "sesame" not in login.message + login.remedy
+
+
+@needs_mosquitto
+async def test_a_password_file_that_is_missing_fails(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, "allow_anonymous true") as port:
+        gone = str(tmp_path / "gone")
+        login = (await look(Options(f"mqtt://127.0.0.1:{port}", "ear", gone)))["login"]
+    assert (login.level, gone in login.message) == (Level.FAIL, True)
+
+
+@needs_mosquitto
+async def test_a_session_of_the_service_is_not_taken_over(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, "allow_anonymous true") as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(connect_packet("stt-edge-kitchen", None, None))
+        assert (await reader.readexactly(4))[3] == 0
+        assert (await look(Options(f"mqtt://127.0.0.1:{port}")))["login"].level is Level.OK
+        writer.write(b"\xc0\x00")  # PINGREQ
+        async with asyncio.timeout(10):
+            assert await reader.readexactly(2) == b"\xd0\x00"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_broker_that_is_away_fails_at_its_port() -> None:
+    steps = await look(Options(f"mqtt://127.0.0.1:{free_port()}"))
+    assert list(steps) == ["name", "connection"]
+    assert steps["connection"].level is Level.FAIL
+
+
+async def test_a_name_that_nobody_knows_fails_first() -> None:
+    steps = await look(Options("mqtt://nowhere.invalid"))
+    assert {name: step.level for name, step in steps.items()} == {"name": Level.FAIL}
+
+
+async def test_what_is_no_broker_is_told_from_one() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        login = (await look(Options(f"mqtt://127.0.0.1:{port}")))["login"]
+    assert login.level is Level.FAIL
+    assert "does not answer as an MQTT broker" in login.message
+
+
+@needs_mosquitto
+async def test_a_certificate_is_trusted_only_with_its_authority(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography", reason="cryptography is not installed")
+    pem = write_certificate(tmp_path / "server.pem", 90.5)
+    lines = ("allow_anonymous true", f"certfile {pem}", f"keyfile {pem}")
+    with mosquitto(tmp_path, *lines) as port:
+        trusted = await look(Options(f"mqtts://127.0.0.1:{port}", ca_file=str(pem)))
+        stranger = await look(Options(f"mqtts://127.0.0.1:{port}"))
+    assert "good for 90 days" in trusted["connection"].message
+    assert trusted["login"].level is Level.OK
+    assert list(stranger) == ["name", "connection"]
+    assert stranger["connection"].level is Level.FAIL
+
+
+def test_a_long_packet_has_its_length_in_two_bytes() -> None:
+    packet = connect_packet("x" * 200, "ear", "sesame")
+    assert packet[:3] == bytes((0x10, (len(packet) - 3) % 128 | 0x80, (len(packet) - 3) // 128))
+    assert packet.endswith(b"\x00\x03ear\x00\x06sesame")
