@@ -41,6 +41,11 @@ class Paths:
         return self.runtime / "utterances"
 
     @property
+    def cold_audio(self) -> Path:
+        """Where utterances wait that are to outlive the power."""
+        return self.state / "spool"
+
+    @property
     def database(self) -> Path:
         """The store."""
         return self.state / "store.db"
