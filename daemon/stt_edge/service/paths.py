@@ -107,6 +107,18 @@ def find_state(instance: str | None, environ: Mapping[str, str] = os.environ) ->
     return installed if installed.exists() else _xdg_state(environ) / _directory_name(instance)
 
 
+def find_paths(instance: str | None, environ: Mapping[str, str] = os.environ) -> Paths:
+    """Return the directories of the daemon there is: the installed one's, where it is installed."""
+    mine = daemon_paths(instance, environ)
+    if (
+        _given(environ, "STATE_DIRECTORY")
+        or not (SYSTEM_STATE / _directory_name(instance)).exists()
+    ):
+        return mine
+    name = _directory_name(instance)
+    return Paths(SYSTEM_RUNTIME / name, SYSTEM_STATE / name, Path("/var/log") / name)
+
+
 def _directory_name(instance: str | None) -> str:
     return f"stt-edge-{instance}" if instance else "stt-edge"
 
