@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "doctor": Command("stt_edge.cli.doctor", "look at what transcribing depends on"),
     "tail": Command("stt_edge.cli.tail", "print transcripts, and follow them"),
     "status": Command("stt_edge.cli.status", "tell what the running daemon is doing"),
+    "spool": Command("stt_edge.cli.spool", "list, replay, export or delete audio that waits"),
     "mute": Command("stt_edge.cli.mute", "close the microphone, also across restarts"),
     "unmute": Command("stt_edge.cli.unmute", "open the microphone again"),
 }

@@ -145,6 +145,28 @@ class BudgetSection:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolSection:
+    """What becomes of audio that cannot be transcribed yet."""
+
+    max_mb: int = option(
+        512, minimum=1, maximum=1_000_000, doc="room it may take; then the oldest is dropped"
+    )
+    max_age_h: float = option(168.0, minimum=0.1, maximum=87_600, doc="older audio is dropped")
+    keep_free_mb: int = option(
+        200, minimum=0, maximum=1_000_000, doc="room on its file system that is left to others"
+    )
+    durable: str = option(
+        "when-offline",
+        choices=("when-offline", "always"),
+        doc="when speech goes to the disk: while no provider can be reached, or always, so that "
+        "a power cut costs no more than a second",
+    )
+    keep_audio: bool = option(
+        False, doc="keep audio after it was transcribed, within the same limits"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderEntry:
     """One item of ``providers``: its name, and the options its module declares."""
 
@@ -193,6 +215,9 @@ class Config:
     )
     budget: BudgetSection = field(
         default_factory=BudgetSection, metadata=described("what a day may cost")
+    )
+    spool: SpoolSection = field(
+        default_factory=SpoolSection, metadata=described("audio that waits for a provider")
     )
     sinks: tuple[SinkEntry, ...] | None = None
     """None where the file names none: who runs the program chooses (``default_sinks``)."""

@@ -38,6 +38,7 @@ from stt_edge.service.pipeline import Pipeline
 from stt_edge.service.provider_set import ProviderSet, session_rules
 from stt_edge.service.return_watch import ReturnWatch
 from stt_edge.service.sink_set import SinkSet, StoreFeed
+from stt_edge.service.spool import Spool
 from stt_edge.service.status import StatusDocument, status_line
 from stt_edge.service.supervisor import Supervisor
 from stt_edge.service.watchdog import Watchdog
@@ -54,6 +55,7 @@ _log = logging.getLogger(__name__)
 DRAIN_S: Final = 12.0
 """At a stop, what was said may take this long to become a record; the unit allows 20 s in all."""
 _SINKS_S: Final = 3.0
+_SPOOL_S: Final = 3.0
 _RESTART_NS: Final = 600 * 1_000_000_000
 """A crash longer ago than this was not followed by the restart we are."""
 
@@ -122,7 +124,8 @@ class Daemon:
         config, paths = self._config, self._paths
         entries = self._sink_entries(config)
         self._providers.apply(config)
-        log = UtteranceLog(paths.hot_audio)
+        log = UtteranceLog(paths.hot_audio, cold=paths.cold_audio)
+        self._spool = self._status.spool = Spool(log, config.spool, self._clock)
         left_behind = log.recover()
         stack.callback(log.close)
         self._account_for_crash(left_behind)
@@ -144,12 +147,18 @@ class Daemon:
         self._sinks = SinkSet(StoreFeed(store), SinkContext(paths.logs), self._supervisor)
         self._status.sinks = self._sinks
         stack.push_async_callback(self._finish)
-        await self._pipeline.recover(left_behind)
+        await self._pipeline.load_ledger()
+        self._spool.start(self._pipeline)
+        self._recovery = self._supervisor.start("recovery", self._recover(left_behind))
         await self._sinks.apply(entries)
         self._take_early()
         control = ControlServer(paths.control_socket, self._handlers())
         await control.start()
         stack.push_async_callback(control.close)
+
+    async def _recover(self, left_behind: list[LogInfo]) -> None:
+        """Take up what an earlier run left; what is said meanwhile does not wait for it."""
+        await self._pipeline.recover(left_behind)
 
     def _account_for_crash(self, left_behind: list[LogInfo]) -> None:
         """Have what was said since a crash cut somebody short counted as lost."""
@@ -203,13 +212,14 @@ class Daemon:
 
     async def _finish(self) -> None:
         """Hear no more, transcribe what was said, and hand it to the sinks."""
+        self._spool.leave()
         await self._keeper.stop()
         self._take_early()
         if not await self._pipeline.close(DRAIN_S, self._hurry):
             _log.warning(
                 "some utterances are not transcribed yet; the next start goes on with them"
             )
-        await self._sinks.stop(_SINKS_S)
+        await asyncio.gather(self._sinks.stop(_SINKS_S), self._spool.finish(_SPOOL_S))
         for provider in self._providers.providers:
             if provider.aclose is not None:
                 await provider.aclose()
@@ -232,6 +242,7 @@ class Daemon:
     async def _watch_source(self) -> None:
         """End the daemon when a recording or a command has come to its end."""
         await self._keeper.finished()
+        await asyncio.wait([self._recovery])
         if not self._stopping.is_set():
             await self._pipeline.dispatcher.drain(None)
             self._stopping.set()
@@ -245,6 +256,7 @@ class Daemon:
                 return
             case UtteranceOpened(head):
                 self._spoken(head)
+                self._spool.look()
             case UtteranceEnded():
                 self._spoken(None)
             case wire.Fault(FaultKind.FILE, message, remedy):
@@ -345,7 +357,8 @@ class Daemon:
             return {"kept": await self.reload()}
 
         mute = MuteCommands(self._mute_switch, self._keeper)
-        return {"status": status, "mute": mute.mute, "unmute": mute.unmute, "reload": reload}
+        asked = {"status": status, "mute": mute.mute, "unmute": mute.unmute, "reload": reload}
+        return {**asked, **self._spool.commands()}
 
     # --- reload ---
 
@@ -394,6 +407,7 @@ class Daemon:
         for provider in replaced:
             if provider.aclose is not None:
                 self._supervisor.start("retire", self._retire(provider))
+        self._spool.configure(new.spool)
         source = new.audio.source()
         pace = pace_of(source, new.audio.first_block_s)
         self._keeper.reload(EarSettings(source, new.vad.gate()), pace)

@@ -10,17 +10,19 @@ from stt_edge.model import UtteranceStart
 from stt_edge.service.ear_keeper import EarKeeper
 from stt_edge.service.pipeline import Pipeline
 from stt_edge.service.sink_set import SinkSet
+from stt_edge.service.spool import Spool
 from stt_edge.service.status import (
     BacklogStatus,
     ProviderStatus,
     SinkStatus,
     SpeechStatus,
+    SpoolStatus,
     StatusDocument,
     StatusSources,
     StoreStatus,
     assemble,
 )
-from stt_edge.session.dispatcher import LaneStatus
+from stt_edge.session.overview import LaneStatus
 
 _NS_PER_S = 1_000_000_000
 
@@ -34,6 +36,7 @@ class DaemonStatus:
         self.keeper: EarKeeper | None = None
         self.pipeline: Pipeline | None = None
         self.sinks: SinkSet | None = None
+        self.spool: Spool | None = None
         self.speaking: UtteranceStart | None = None
         """The utterance that is open, if any."""
         self.rejected = ""
@@ -53,6 +56,7 @@ class DaemonStatus:
             providers=self._providers,
             backlog=self._backlog,
             budget_spent=self._budget_spent,
+            spool=SpoolStatus if self.spool is None else self.spool.status,
             store=self._store,
             sinks=self._sinks,
             problems=self._problems,

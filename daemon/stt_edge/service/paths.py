@@ -18,7 +18,6 @@ from stt_edge.errors import InputError, PermissionDeniedError, UnavailableError
 
 SYSTEM_RUNTIME: Final = Path("/run")
 SYSTEM_STATE: Final = Path("/var/lib")
-SYSTEM_LOGS: Final = Path("/var/log")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -40,6 +39,11 @@ class Paths:
     def hot_audio(self) -> Path:
         """Where utterances lie while they are transcribed."""
         return self.runtime / "utterances"
+
+    @property
+    def cold_audio(self) -> Path:
+        """Where utterances wait that are to outlive the power."""
+        return self.state / "spool"
 
     @property
     def database(self) -> Path:
@@ -109,12 +113,15 @@ def find_state(instance: str | None, environ: Mapping[str, str] = os.environ) ->
 
 
 def find_paths(instance: str | None, environ: Mapping[str, str] = os.environ) -> Paths:
-    """Return where the daemon keeps its things, asked from outside: the installed one, if any."""
+    """Return the directories of the daemon there is: the installed one's, where it is installed."""
+    mine = daemon_paths(instance, environ)
+    if (
+        _given(environ, "STATE_DIRECTORY")
+        or not (SYSTEM_STATE / _directory_name(instance)).exists()
+    ):
+        return mine
     name = _directory_name(instance)
-    given = any(_given(environ, f"{each}_DIRECTORY") for each in ("RUNTIME", "STATE", "LOGS"))
-    if given or not (SYSTEM_STATE / name).exists():
-        return daemon_paths(instance, environ)
-    return Paths(SYSTEM_RUNTIME / name, SYSTEM_STATE / name, SYSTEM_LOGS / name)
+    return Paths(SYSTEM_RUNTIME / name, SYSTEM_STATE / name, Path("/var/log") / name)
 
 
 def _directory_name(instance: str | None) -> str:

@@ -81,7 +81,8 @@ class ResultWriter:
 
     def commit(self, part: Part, acked: int) -> None:
         """Store a part together with the utterance's acknowledged position."""
-        self._put(Store.commit_part, part, acked, result=True)
+        acknowledged = partial(self._audio.acknowledged, part.utterance_id)
+        self._put(Store.commit_part, part, acked, result=True, done=acknowledged)
 
     def finish(self, utterance_id: str, state: UtteranceState, record: Record | None) -> None:
         """Store the record and the final state; then the audio is deleted and sinks are told."""
@@ -180,6 +181,6 @@ class ResultWriter:
 
     def _delete_audio(self, utterance_id: str) -> None:
         try:
-            self._audio.delete(utterance_id)
+            self._audio.done(utterance_id)
         except LogError as error:
             _log.warning("audio of a finished utterance stays behind: %s", error)

@@ -87,6 +87,26 @@ class BacklogStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """Audio that is kept until it is transcribed, or longer. Counters run from the start."""
+
+    utterances: int = 0
+    """With the one that is open."""
+    seconds: float = 0.0
+    """Audio that is still to be transcribed."""
+    bytes: int = 0
+    """Room it takes, in memory and on the disk."""
+    on_disk_bytes: int = 0
+    kept: int = 0
+    """Utterances that are transcribed, and whose audio is kept."""
+    dropped: int = 0
+    """Utterances given up for want of room, or for their age."""
+    dropped_s: float = 0.0
+    trouble: str = ""
+    """Why audio cannot be put on the disk; empty while it can."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """What has been stored."""
 
@@ -127,6 +147,7 @@ class StatusDocument:
     backlog: BacklogStatus = BacklogStatus()
     budget_spent: bool = False
     """Whether the budget of the day is spent."""
+    spool: SpoolStatus = SpoolStatus()
     store: StoreStatus = StoreStatus()
     sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -148,6 +169,7 @@ class StatusSources:
     providers: Callable[[], tuple[ProviderStatus, ...]] = tuple
     backlog: Callable[[], BacklogStatus] = BacklogStatus
     budget_spent: Callable[[], bool] = bool
+    spool: Callable[[], SpoolStatus] = SpoolStatus
     store: Callable[[], StoreStatus] = StoreStatus
     sinks: Callable[[], Mapping[str, SinkStatus]] = dict
     problems: Callable[[], list[str]] = list
@@ -166,6 +188,7 @@ def assemble(identity: StatusDocument, sources: StatusSources, uptime_s: float) 
         providers=sources.providers(),
         backlog=sources.backlog(),
         budget_spent=sources.budget_spent(),
+        spool=sources.spool(),
         store=sources.store(),
         sinks=sources.sinks(),
     )
@@ -179,6 +202,8 @@ def problems_of(document: StatusDocument) -> list[str]:
         if provider.state not in ("", "up"):
             state = provider.state.replace("-", " ")
             problems.append(f"Provider {provider.name} is {state}: {provider.message}")
+    if document.spool.trouble:
+        problems.append(f"Audio that waits is kept in memory only: {document.spool.trouble}")
     if document.store.pending:
         problems.append(f"{document.store.pending} results wait for the store.")
     problems += [
@@ -226,6 +251,7 @@ def parse(body: Mapping[str, Any]) -> StatusDocument:
         "provider": _provider(body.get("provider")),
         "providers": tuple(map(_provider, body.get("providers") or ())),
         "backlog": _build(BacklogStatus, body.get("backlog")),
+        "spool": _build(SpoolStatus, body.get("spool")),
         "store": _build(StoreStatus, body.get("store")),
         "problems": tuple(body.get("problems") or ()),
     }

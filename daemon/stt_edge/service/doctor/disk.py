@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from stt_edge.config.settings import Config
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.files import file_system_of, is_there, mount_of
 from stt_edge.service.doctor.finding import Finding, doubtful, failing, well
@@ -17,7 +16,6 @@ from stt_edge.service.doctor.people import ENTER, WRITE, User
 _MIB: Final = 1 << 20
 _HOT_MB: Final = 16
 """What audio of the moment may take in memory."""
-_KEEP_FREE_MB: Final = 200
 _LOGS_MB: Final = 50
 _FEWEST_INODES: Final = 1000
 _IN_MEMORY: Final = ("tmpfs", "ramfs")
@@ -43,10 +41,10 @@ def check_disk(case: Case) -> Iterator[Finding]:
 
 def places(case: Case) -> list[Place]:
     """Return where the service writes, each directory once."""
-    keep_free_mb, spool_mb = _spool(case.config)
-    wants_mb = keep_free_mb + spool_mb
+    spool = case.config.spool
+    wants_mb = spool.keep_free_mb + spool.max_mb
     found = [
-        Place(case.paths.state, "results, and speech that waits", keep_free_mb, wants_mb),
+        Place(case.paths.state, "results, and speech that waits", spool.keep_free_mb, wants_mb),
         Place(case.paths.runtime, "speech of the moment", _HOT_MB // 4, _HOT_MB, in_memory=True),
         Place(case.paths.logs, "transcripts", _LOGS_MB // 10, _LOGS_MB),
     ]
@@ -100,9 +98,3 @@ def _room(place: Place, user: User) -> Finding:
         message = f"{where} has {free_mb} MB free; an outage may need {place.wants_mb}."
         return doubtful("disk", message, "Free some, or let spool.max_mb be smaller.")
     return well("disk", f"{where} can be written, {free_mb} MB free.")
-
-
-def _spool(config: Config) -> tuple[int, int]:
-    """Return how much is to stay free, and how much waiting speech may take, in MB."""
-    spool: Any = getattr(config, "spool", None)
-    return getattr(spool, "keep_free_mb", _KEEP_FREE_MB), getattr(spool, "max_mb", 0)
