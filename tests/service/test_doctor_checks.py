@@ -85,8 +85,10 @@ async def test_findings_come_in_the_order_of_the_list(tmp_path: Path) -> None:
         turn.set()
         yield well("early", "comes first and is told second.")
 
-    found = await look(tmp_path, Check("late", late), Check("early", early))
-    assert [each.name for each in found] == ["late", "early"]
+    waited: list[str] = []
+    checks = (Check("late", late), Check("early", early))
+    found = [each.name async for each in examine(case(tmp_path), checks, waited.append)]
+    assert found == waited == ["late", "early"]
 
 
 async def test_without_a_provider_that_is_the_finding(tmp_path: Path) -> None:

@@ -144,6 +144,12 @@ def test_a_store_in_use_is_read_beside_its_owner(there: Case) -> None:
         owner.commit()
 
 
+def test_a_store_that_is_not_the_services_is_left_alone(there: Case) -> None:
+    finding = only(check_store(replace(there, status=running(), user=STRANGER)))
+    assert finding.level is Level.WARN
+    assert "is not stranger's" in finding.message
+
+
 def test_no_store_is_well(tmp_path: Path) -> None:
     assert levels(check_store(case(tmp_path))) == ["ok"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stt_edge.config.settings import Config, VadSection
+from stt_edge.config.settings import AudioSection, Config, VadSection
 from stt_edge.service.doctor import case as case_module
 from stt_edge.service.doctor import unit as unit_module
 from stt_edge.service.doctor.case import Unit, show
@@ -67,6 +67,14 @@ def test_without_a_sound_module_a_unit_that_runs_stays_shut_out(tmp_path: Path) 
     assert levels(check_alsa_major(case(tmp_path), listing)) == ["warn"]
     listing.write_text("Character devices:\n  1 mem\n116 alsa\n\nBlock devices:\n  7 loop\n")
     assert levels(check_alsa_major(case(tmp_path, unit=unit()), listing)) == ["ok"]
+
+
+def test_a_sound_server_needs_neither_group_nor_module(tmp_path: Path) -> None:
+    none = tmp_path / "none"
+    server = Config(node="here", audio=AudioSection(device="pulse:kitchen"))
+    there = case(tmp_path, config=server, user=STRANGER, unit=unit())
+    assert list(check_group_audio(there, none)) == []
+    assert list(check_alsa_major(there, none)) == []
 
 
 # vad

@@ -150,6 +150,7 @@ def test_a_running_service_is_asked_and_the_device_is_not_opened(tmp_path: Path)
     ("changes", "level", "told"),
     [
         ({"silent_s": 90.0}, Level.WARN, "exactly zero"),
+        ({"silent_s": 7.0}, Level.OK, "noise floor"),
         ({"clipped_ms": 900}, Level.WARN, "full scale"),
     ],
 )

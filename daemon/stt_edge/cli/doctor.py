@@ -69,20 +69,19 @@ async def _run(args: argparse.Namespace) -> list[Finding]:
     found: list[Finding] = []
     with Progress() as progress:
         progress.show("looking …")
-        async for each in _findings(args):
+        async for each in _findings(args, progress):
             finding = replace(each, message=redact(each.message), remedy=redact(each.remedy))
             found.append(finding)
             if not args.json:
                 progress.clear()
                 _print(finding)
-                progress.show("looking …")
         progress.clear()
     if not args.json:
         write_output(_summary(found))
     return found
 
 
-async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
+async def _findings(args: argparse.Namespace, progress: Progress) -> AsyncIterator[Finding]:
     from stt_edge.service.doctor.case import look_around
     from stt_edge.service.doctor.checks import examine
     from stt_edge.service.doctor.finding import failing, well
@@ -97,7 +96,11 @@ async def _findings(args: argparse.Namespace) -> AsyncIterator[Finding]:
     yield well("configuration", f"{config.path or 'no file, defaults apply'}.")
     instance = instance_of(args.config, args.instance)
     case = await asyncio.to_thread(look_around, config, instance)
-    async for finding in examine(case):
+
+    def waiting_for(name: str) -> None:
+        progress.show(f"looking at {name} …")
+
+    async for finding in examine(case, waiting_for=waiting_for):
         yield finding
 
 

@@ -81,14 +81,22 @@ CHECKS: Final[tuple[Check, ...]] = (
 )
 
 
-async def examine(case: Case, checks: Sequence[Check] | None = None) -> AsyncIterator[Finding]:
-    """Carry out every check (default: CHECKS, and one for each provider); yields in that order."""
+async def examine(
+    case: Case,
+    checks: Sequence[Check] | None = None,
+    waiting_for: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Finding]:
+    """Carry out every check (default: CHECKS, and one for each provider); yields in that order.
+
+    ``waiting_for`` gets the name of the check whose findings come next, before they are there.
+    """
     if checks is None:
         checks = (*CHECKS, *_provider_checks(case))
     under_way = [_UnderWay(check) for check in checks]
     tasks = [asyncio.create_task(each.carry_out(case)) for each in under_way]
     try:
         for each, task in zip(under_way, tasks, strict=True):
+            waiting_for(each.check.name)
             await task
             for finding in each.found:
                 yield finding

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from stt_edge.service.device_watch import alsa_configurations, is_sound_server
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.finding import Finding, doubtful, failing, well
 from stt_edge.service.doctor.people import READ, WRITE, User, group_id, mode_of
@@ -18,7 +19,7 @@ _GROUP: Final = "audio"
 
 def check_group_audio(case: Case, devices: Path = _DEVICES) -> Iterator[Finding]:
     """Look whether the user of the service may open what lies in /dev/snd."""
-    if not _wants_a_card(case):
+    if not wants_a_card(case):
         return
     user = case.user
     nodes = sorted(devices.glob("pcm*c")) if devices.is_dir() else []
@@ -39,7 +40,7 @@ def check_group_audio(case: Case, devices: Path = _DEVICES) -> Iterator[Finding]
 
 def check_alsa_major(case: Case, proc_devices: Path = _PROC_DEVICES) -> Iterator[Finding]:
     """Look whether the kernel knows of sound devices; a unit's DeviceAllow= needs it at start."""
-    if not _wants_a_card(case):
+    if not wants_a_card(case):
         return
     if re.search(r"^\s*\d+ alsa$", proc_devices.read_text(), re.MULTILINE):
         yield well("alsa-major", f"{proc_devices} has alsa: char-alsa of DeviceAllow= means it.")
@@ -69,6 +70,10 @@ def _no_node(user: User, devices: Path) -> Iterator[Finding]:
     )
 
 
-def _wants_a_card(case: Case) -> bool:
-    """Return whether the source is a device at all; a sound server's is one, to be safe."""
-    return case.config.audio.file is None and case.config.audio.command is None
+def wants_a_card(case: Case) -> bool:
+    """Return whether the sound comes from a card: not from a file, a program or a sound server."""
+    audio = case.config.audio
+    if audio.file is not None or audio.command is not None:
+        return False
+    # What ALSA calls default is a card where there is no sound server.
+    return audio.device == "default" or not is_sound_server(audio.device, alsa_configurations())

@@ -23,6 +23,8 @@ from stt_edge.service.status import EarStatus, duration
 _LISTEN_S: Final = 3.0
 _LOOK_S: Final = 10.0
 _SILENT_S: Final = 2.0
+_LONG_SILENT_S: Final = 10.0
+"""As long for a service that listens all day: some microphones give zeros between two words."""
 _CLIPPED_MS: Final = 300
 _LOUD_DB: Final = -25.0
 _PROC: Final = Path("/proc/asound")
@@ -76,7 +78,7 @@ def _ask(case: Case, ear: EarStatus) -> Iterator[Finding]:
         yield from _level(
             level_db=ear.level_db,
             noise_db=ear.noise_db,
-            silent_s=ear.silent_s,
+            silent_s=ear.silent_s if ear.silent_s >= _LONG_SILENT_S else 0.0,
             clipped_ms=ear.clipped_ms,
             over="the last second",
         )

@@ -12,6 +12,7 @@ from stt_edge.errors import StoreError
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.files import is_there
 from stt_edge.service.doctor.finding import Finding, doubtful, failing, well
+from stt_edge.service.doctor.people import mode_of
 from stt_edge.store.failures import recognising_damage, translated
 from stt_edge.store.schema import check_content, check_version, connect_read_only
 
@@ -33,6 +34,11 @@ def check_store(case: Case) -> Iterator[Finding]:
             "stt-edge starts, and not looked into before.",
             f"sudo systemctl start {case.unit.name}",
         )
+        return
+    if case.runs and path.stat().st_uid != case.user.uid:
+        # SQLite, run by root, would give the files beside it to that owner too.
+        message = f"{path} ({mode_of(path)}) is not {case.user.name}'s, and not looked into."
+        yield doubtful("store", message, f"sudo chown -R {case.user.name} {path.parent}")
         return
     deadline = _Deadline()
     try:
