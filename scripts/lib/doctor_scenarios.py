@@ -62,6 +62,9 @@ def doctor_says_what_another_user_may_not_see(room: Room) -> str:
     doubts = {each["name"]: each["message"] for each in found if each["level"] == "warn"}
     expect("may not" in doubts.get("daemon", ""), f"the socket may not be used: {doubts}")
     expect("may not" in doubts.get("store", ""), f"the store may not be seen: {doubts}")
+    own = doctor(room, "setpriv", "--reuid=stt-edge", "--regid=stt-edge", "--init-groups")
+    failing = {each["name"]: each["message"] for each in own if each["level"] == "fail"}
+    expect(not failing, f"for the service's own user nothing fails, not {failing}")
     return ", ".join(sorted(doubts))
 
 

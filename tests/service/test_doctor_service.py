@@ -94,6 +94,19 @@ def test_a_daemon_that_hangs_is_a_failure(places: Paths, monkeypatch: pytest.Mon
     assert (finding.level, "has not answered" in finding.message) == (Level.FAIL, True)
 
 
+def test_a_credential_of_the_unit_is_found_where_systemd_has_put_it(
+    places: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "none yet")
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    monkeypatch.setattr("stt_edge.service.doctor.case.CREDENTIALS", tmp_path)
+    look_around(Config(node="here"), None)
+    assert "CREDENTIALS_DIRECTORY" not in os.environ
+    (tmp_path / "stt-edge.service").mkdir()
+    look_around(Config(node="here"), None)
+    assert os.environ["CREDENTIALS_DIRECTORY"] == str(tmp_path / "stt-edge.service")
+
+
 def test_no_daemon_is_none(places: Paths) -> None:
     there = look_around(Config(node="here"), None)
     assert (there.runs, there.paths) == (False, places)

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from stt_edge.config.loader import load
-from stt_edge.config.settings import BudgetSection, Config, ProviderEntry, SinkEntry, VadSection
+from stt_edge.config.settings import (
+    BudgetSection,
+    Config,
+    ProviderEntry,
+    SinkEntry,
+    SpoolSection,
+    VadSection,
+)
 from stt_edge.errors import ConfigError, SttEdgeError
 from stt_edge.providers import registry as providers
 from stt_edge.service import daemon as module
@@ -74,16 +81,18 @@ def another(what: str, config: Config, directory: Path) -> Config:
             return replace(config, providers=(ProviderEntry("scripted", "scripted", "new"),))
         case "rules":
             return replace(config, budget=BudgetSection(seconds_per_day=3600))
+        case "spool":
+            return replace(config, spool=SpoolSection(max_mb=64, keep_free_mb=1))
         case "sink":
             return replace(config, sinks=(*jsonl(directory / "other.jsonl"),))
         case _:
             changed = config
-            for each in ("gate", "device", "provider", "rules", "sink"):
+            for each in ("gate", "device", "provider", "rules", "spool", "sink"):
                 changed = another(each, changed, directory)
             return changed
 
 
-CHANGES = ["nothing", "gate", "device", "provider", "rules", "sink", "everything"]
+CHANGES = ["nothing", "gate", "device", "provider", "rules", "spool", "sink", "everything"]
 
 
 @pytest.mark.parametrize("what", CHANGES)

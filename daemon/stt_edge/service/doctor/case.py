@@ -18,6 +18,8 @@ from stt_edge.service.status import StatusDocument, parse
 
 SYSTEMD: Final = Path("/run/systemd/system")
 """There where systemd is in charge (sd_booted(3))."""
+CREDENTIALS: Final = Path("/run/credentials")
+"""Where systemd puts what LoadCredential= of a running unit names."""
 _PATIENCE_S: Final = 3.0
 _SHOW_S: Final = 10.0
 
@@ -65,6 +67,7 @@ def look_around(config: Config, instance: str | None) -> Case:
     """Return the case of this machine's service, or of the instance named."""
     status, silence = _ask(instance)
     unit = show(f"stt-edge@{instance}.service" if instance else "stt-edge.service")
+    _borrow_credentials(unit)
     user = user_of_process(status.pid) if status is not None else None
     if user is None and unit.installed:
         user = user_of_unit(unit.properties)
@@ -84,6 +87,13 @@ def show(name: str) -> Unit:
         return Unit(name)
     lines = (line.partition("=") for line in done.stdout.splitlines())
     return Unit(name, {key: value for key, is_one, value in lines if is_one})
+
+
+def _borrow_credentials(unit: Unit) -> None:
+    """Let the names of systemd credentials mean here what they mean to the running service."""
+    directory = CREDENTIALS / unit.name
+    if directory.is_dir():
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(directory))
 
 
 def _ask(instance: str | None) -> tuple[StatusDocument | None, SttEdgeError | None]:

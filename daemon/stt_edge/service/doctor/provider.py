@@ -25,6 +25,7 @@ from stt_edge.providers.base import (
 )
 from stt_edge.providers.secret_file import SecretFile
 from stt_edge.providers.transports.http import HttpTransport
+from stt_edge.service.doctor.case import CREDENTIALS
 from stt_edge.service.doctor.finding import AS_ROOT, Finding, Level, doubtful, failing
 from stt_edge.service.doctor.network import Address, address_of, failure, proxy_of, reach, resolve
 from stt_edge.service.doctor.people import READ, User
@@ -63,7 +64,9 @@ def check_keys(name: str, options: Any, provider: Provider, user: User) -> Itera
     named = getattr(options, "api_key_file", None)
     secret = None if named is None else SecretFile(named)
     for path in dict.fromkeys([*([secret.path] if secret else []), *map(Path, provider.watched)]):
-        if path.exists() and not user.may(READ, path):
+        # The rights to a systemd credential are in its access control list, not in its mode.
+        borrowed = CREDENTIALS in path.parents
+        if path.exists() and not borrowed and not user.may(READ, path):
             message = f"{path} may not be read by {user.name}, as whom the service runs."
             yield failing(what, message, f"sudo chgrp stt-edge {path} && sudo chmod 0640 {path}")
             continue
