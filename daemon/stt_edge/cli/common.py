@@ -45,7 +45,8 @@ def config_path(given: Path | None) -> Path | None:
 def load_config(given: Path | None, *, check_files: bool = False) -> Config:
     """Return the configuration of the file given, of the default file, or the defaults.
 
-    With ``check_files``, files that it names and that are missing are problems too. Raises ConfigError, or PermissionDeniedError when the file may not be read.
+    With ``check_files``, files that it names and that are missing are problems too. Raises
+    ConfigError, or PermissionDeniedError when the file may not be read.
     """
     from stt_edge.config.loader import load
     from stt_edge.providers import registry as providers

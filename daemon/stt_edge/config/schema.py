@@ -6,7 +6,7 @@ and another such dataclass. Imports nothing of ours, so that every module may de
 
 A dataclass may define ``problems(self) -> Iterable[tuple[str, str]]``, pairs of a key and what is
 wrong with it, for what the bounds of one field cannot say; and ``missing_files`` of the same type,
-for files it names that are not there. That is no mistake in the file and keeps nobody from starting.
+for files it names that are not there: no mistake in the file, and nothing that prevents a start.
 """
 
 from __future__ import annotations
