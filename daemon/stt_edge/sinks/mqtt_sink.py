@@ -142,7 +142,7 @@ class MqttSink(Sink):
             if link.cut_off and len(payload) > _LARGE_BYTES:
                 self._losses[record.id] = self._losses.get(record.id, 0) + 1
             raise
-        self._losses.clear()
+        self._losses.pop(record.id, None)
         self._note_last(record)
 
     async def close(self) -> None:
