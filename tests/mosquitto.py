@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import aiomqtt
 import pytest
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 PROGRAM = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 HOST = "127.0.0.1"
@@ -143,9 +144,12 @@ class Listener:
     async def at(
         cls, port: int, topic: str = "#", *, qos: int = 1, **options: Any
     ) -> AsyncIterator[Listener]:
-        async with aiomqtt.Client(HOST, port, **options) as client:
+        """Subscribe; ``retained`` is told as it was published, not only of what is of long ago."""
+        version = aiomqtt.ProtocolVersion.V5
+        async with aiomqtt.Client(HOST, port, protocol=version, **options) as client:
             listener = cls(client)
-            await client.subscribe(topic, qos=qos)
+            wanted = SubscribeOptions(qos=qos, retainAsPublished=True)
+            await client.subscribe(topic, options=wanted)
             reading = asyncio.create_task(listener._read())
             try:
                 yield listener
@@ -171,7 +175,7 @@ class Listener:
         self, topic: str, count: int, wanted: Callable[[bytes], bool] = lambda _: True
     ) -> None:
         """Wait until so many messages of the wanted kind have come on a topic."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(15):
             while sum(map(wanted, self.on(topic))) < count:
                 await asyncio.sleep(0.01)
 
@@ -196,4 +200,4 @@ async def retained(port: int, **options: Any) -> dict[str, bytes]:
         async with asyncio.timeout(10):
             while not listener.on(end):
                 await asyncio.sleep(0.01)
-    return {each.topic: each.payload for each in listener.heard if each.retained}
+    return {each.topic: each.payload for each in listener.heard if each.retained and each.payload}

@@ -97,12 +97,13 @@ async def room(
     program: Program | None = None,
     store: MemoryStore | None = None,
     node: str = NODE,
+    rng: random.Random | None = None,
 ) -> AsyncIterator[Room]:
     """Follow until the block ends, then stop as the daemon does."""
     program = program or Program()
     store = store or MemoryStore()
     store.cursors.setdefault("mqtt", 0)
-    sink = MqttSink(options, program.context(node), patience, rng=random.Random(1))
+    sink = MqttSink(options, program.context(node), patience, rng=rng)
     follower = Follower(sink, store, settings)
     following = asyncio.create_task(follower.run())
     try:
@@ -113,7 +114,7 @@ async def room(
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(15):
         while not condition():
             await asyncio.sleep(0.01)
 

@@ -48,6 +48,9 @@ COMMANDS: Final = {
     "status": Command("stt_edge.cli.status", "tell what the running daemon is doing"),
     "mute": Command("stt_edge.cli.mute", "close the microphone, also across restarts"),
     "unmute": Command("stt_edge.cli.unmute", "open the microphone again"),
+    "mqtt-forget": Command(
+        "stt_edge.cli.mqtt_forget", "take back what the MQTT broker retains about this node"
+    ),
 }
 
 
