@@ -40,7 +40,7 @@ _NOT_AUTHORIZED: Final = 0x87
 _WRONG_LOGIN: Final = (0x86, _NOT_AUTHORIZED, 0x8A, 0x8C)
 _SESSION_TAKEN_OVER: Final = 0x8E
 _WRONG_ID: Final = 0x85
-_ERRNO: Final = re.compile(r"^\[Errno -?\d+\] ")
+_CLUTTER: Final = re.compile(r"^\[[^\]]*\] | \(_ssl\.c:\d+\)")
 
 MessageHandler = Callable[[str, bytes, bool], Awaitable[None]]
 """Gets topic, payload and whether it was retained; must not raise."""
@@ -285,9 +285,21 @@ def _connect_properties() -> Properties:
     return properties
 
 
+class _TidySocket(ssl.SSLSocket):
+    """Closes itself where the handshake fails; the library leaves that to chance."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def _tls_context(broker: Broker) -> ssl.SSLContext:
     """Return a context that verifies the broker, always."""
     context = ssl.create_default_context()
+    context.sslsocket_class = _TidySocket
     try:
         if broker.ca_file is not None:
             context.load_verify_locations(broker.ca_file)
@@ -329,7 +341,7 @@ def _why_not(error: aiomqtt.MqttError) -> str:
     """Return why there is no connection, for the end of a sentence."""
     if isinstance(error, aiomqtt.MqttCodeError):
         return f"it answers {str(error.rc).lower()!r}"
-    text = _ERRNO.sub("", str(error)).rstrip(".")
+    text = _CLUTTER.sub("", str(error)).rstrip(".")
     return f"no answer within {CONNECT_S:g} s" if text == "Operation timed out" else text
 
 
