@@ -29,6 +29,7 @@ from stt_edge.service.ear_keeper import EarKeeper, pace_of
 from stt_edge.service.ear_notices import log_notice
 from stt_edge.service.ear_process import EAR_COMMAND
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarSaid
+from stt_edge.service.forgetting import LogAudio
 from stt_edge.service.intake import Losses, UtteranceEnded, UtteranceOpened
 from stt_edge.service.keeper_terms import Announce
 from stt_edge.service.mute import MuteCommands, MuteSwitch
@@ -40,6 +41,7 @@ from stt_edge.service.return_watch import ReturnWatch
 from stt_edge.service.sink_set import SinkSet, StoreFeed
 from stt_edge.service.status import StatusDocument, status_line
 from stt_edge.service.supervisor import Supervisor
+from stt_edge.service.upkeep import Upkeep
 from stt_edge.service.watchdog import Watchdog
 from stt_edge.sinks import registry as sinks
 from stt_edge.sinks.base import SinkContext
@@ -139,6 +141,16 @@ class Daemon:
         self._supervisor.start("return-watch", self._return_watch.run())
         self._sinks = SinkSet(StoreFeed(store), SinkContext(paths.logs), self._supervisor)
         self._status.sinks = self._sinks
+        self._upkeep = Upkeep(
+            config,
+            self._pipeline,
+            LogAudio(log),
+            self._sinks,
+            paths=paths,
+            clock=self._clock,
+            document=self._status.document,
+        )
+        self._status.upkeep = self._upkeep
         stack.push_async_callback(self._finish)
         await self._pipeline.recover(left_behind)
         await self._sinks.apply(entries)
@@ -199,6 +211,7 @@ class Daemon:
 
     async def _finish(self) -> None:
         """Hear no more, transcribe what was said, and hand it to the sinks."""
+        await self._upkeep.close()
         await self._keeper.stop()
         self._take_early()
         if not await self._pipeline.close(DRAIN_S, self._hurry):
@@ -224,6 +237,7 @@ class Daemon:
         self._notifier.ready()
         self._ready = True
         self._tell_systemd()
+        self._upkeep.start(self._supervisor)
 
     async def _watch_source(self) -> None:
         """End the daemon when a recording or a command has come to its end."""
@@ -331,13 +345,20 @@ class Daemon:
 
     def _handlers(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         async def status(_: Mapping[str, Any]) -> Any:
+            await self._upkeep.look()
             return self._status.document().to_json()
 
         async def reload(_: Mapping[str, Any]) -> Any:
             return {"kept": await self.reload()}
 
         mute = MuteCommands(self._mute_switch, self._keeper)
-        return {"status": status, "mute": mute.mute, "unmute": mute.unmute, "reload": reload}
+        return {
+            "status": status,
+            "mute": mute.mute,
+            "unmute": mute.unmute,
+            "reload": reload,
+            "forget": self._upkeep.forget,
+        }
 
     # --- reload ---
 
@@ -377,6 +398,7 @@ class Daemon:
         source = new.audio.source()
         pace = pace_of(source, new.audio.first_block_s)
         self._keeper.reload(EarSettings(source, new.vad.gate()), pace)
+        self._upkeep.configure(new)
         self._config = new
         return kept
 

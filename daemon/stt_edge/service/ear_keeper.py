@@ -174,6 +174,8 @@ class EarKeeper:
             restarts=max(0, self._streams - 1),
             pid=self._ear.process.pid if self._ear else None,
             trouble=f"{trouble.message} {trouble.remedy}".rstrip() if trouble else "",
+            frames=total.samples,
+            overruns=total.overflows,
         )
 
     # Events

@@ -102,6 +102,18 @@ def find_state(instance: str | None, environ: Mapping[str, str] = os.environ) ->
     return installed if installed.exists() else _xdg_state(environ) / _directory_name(instance)
 
 
+def find_paths(instance: str | None, environ: Mapping[str, str] = os.environ) -> Paths:
+    """Return the directories of a daemon that does not run: the installed one's, if any."""
+    state, name = find_state(instance, environ), _directory_name(instance)
+    user = _user_runtime(instance, environ)
+    runtime = SYSTEM_RUNTIME / name if state == SYSTEM_STATE / name else user
+    return Paths(
+        runtime=_given(environ, "RUNTIME_DIRECTORY") or runtime,
+        state=state,
+        logs=_given(environ, "LOGS_DIRECTORY") or state,
+    )
+
+
 def _directory_name(instance: str | None) -> str:
     return f"stt-edge-{instance}" if instance else "stt-edge"
 

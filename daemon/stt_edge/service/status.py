@@ -43,6 +43,10 @@ class EarStatus:
     pid: int | None = None
     trouble: str = ""
     """Why nothing is heard, and what to do about it; empty while all is well."""
+    frames: int = 0
+    """Samples heard, at 16 kHz mono."""
+    overruns: int = 0
+    """Blocks the device flagged; no evidence of loss by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,47 @@ class StoreStatus:
     last_record_age_s: float | None = None
     pending: int = 0
     """Results that wait in memory because the store does not take them."""
+    used_bytes: int = 0
+    """How much of the file was in use when it was last looked at."""
+    max_bytes: int = 0
+    """Beyond it the oldest results are deleted, as far as every sink has them."""
+    trouble: str = ""
+    """Why it cannot be kept within its bounds, and what to do; empty while it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """Audio that is kept because there is no transcript of it yet."""
+
+    bytes: int = 0
+    seconds: float = 0.0
+    dropped_s: float = 0.0
+    """Audio deleted for want of room or for its age, since the start of the daemon."""
+    trouble: str = ""
+    """What is wrong with keeping it, and what to do about it; empty while all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStatus:
+    """From the end of speech to the commit, of what was transcribed live."""
+
+    count: int = 0
+    sum_s: float = 0.0
+    within_s: Mapping[str, int] = field(default_factory=dict)
+    """How many took at most so many seconds; the keys are numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountersStatus:
+    """What has happened since the start of the daemon."""
+
+    speech_s: float = 0.0
+    """Voiced time in the utterances that have ended, as the gate judged it."""
+    finals: Mapping[str, int] = field(default_factory=dict)
+    """Records, by provider."""
+    reconnects: Mapping[str, int] = field(default_factory=dict)
+    """How often an utterance had to go on with another connection, by why."""
+    latency: LatencyStatus = LatencyStatus()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +167,8 @@ class StatusDocument:
     """All, in the order in which they are tried."""
     backlog: BacklogStatus = BacklogStatus()
     store: StoreStatus = StoreStatus()
+    spool: SpoolStatus = SpoolStatus()
+    counters: CountersStatus = CountersStatus()
     sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     """What needs somebody's attention, each with its remedy where one is known."""
@@ -142,6 +189,8 @@ class StatusSources:
     providers: Callable[[], tuple[ProviderStatus, ...]] = tuple
     backlog: Callable[[], BacklogStatus] = BacklogStatus
     store: Callable[[], StoreStatus] = StoreStatus
+    spool: Callable[[], SpoolStatus] = SpoolStatus
+    counters: Callable[[], CountersStatus] = CountersStatus
     sinks: Callable[[], Mapping[str, SinkStatus]] = dict
     problems: Callable[[], list[str]] = list
     """What the parts cannot say of themselves: a rejected configuration, a log that fails …"""
@@ -159,6 +208,8 @@ def assemble(identity: StatusDocument, sources: StatusSources, uptime_s: float) 
         providers=sources.providers(),
         backlog=sources.backlog(),
         store=sources.store(),
+        spool=sources.spool(),
+        counters=sources.counters(),
         sinks=sources.sinks(),
     )
     return replace(document, problems=(*problems_of(document), *sources.problems()))
@@ -173,6 +224,7 @@ def problems_of(document: StatusDocument) -> list[str]:
             problems.append(f"Provider {provider.name} is {state}: {provider.message}")
     if document.store.pending:
         problems.append(f"{document.store.pending} results wait for the store.")
+    problems += [each for each in (document.store.trouble, document.spool.trouble) if each]
     problems += [
         f"Sink {name} is down: {sink.message}"
         for name, sink in document.sinks.items()
@@ -219,6 +271,8 @@ def parse(body: Mapping[str, Any]) -> StatusDocument:
         "providers": tuple(map(_provider, body.get("providers") or ())),
         "backlog": _build(BacklogStatus, body.get("backlog")),
         "store": _build(StoreStatus, body.get("store")),
+        "spool": _build(SpoolStatus, body.get("spool")),
+        "counters": _counters(body.get("counters")),
         "problems": tuple(body.get("problems") or ()),
     }
     document: StatusDocument = _build(StatusDocument, {**body, **parts, "sinks": sinks})
@@ -245,6 +299,11 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _provider(body: object) -> ProviderStatus:
     provider: ProviderStatus = _build(ProviderStatus, body)
     return replace(provider, connections=tuple(provider.connections))
+
+
+def _counters(body: object) -> CountersStatus:
+    counters: CountersStatus = _build(CountersStatus, body)
+    return replace(counters, latency=_build(LatencyStatus, _mapping(body).get("latency")))
 
 
 def _build(kind: Any, body: object) -> Any:
