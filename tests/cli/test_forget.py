@@ -20,10 +20,11 @@ import pytest
 from stt_edge.cli import forget as module
 from stt_edge.cli.forget import moment
 from stt_edge.cli.main import main
-from stt_edge.errors import ExitCode
+from stt_edge.errors import ExitCode, StoreError
 from stt_edge.model import AudioSpan, UtteranceState
 from stt_edge.service import paths
 from stt_edge.store.lock import StateLock
+from stt_edge.store.retention import Retention
 from stt_edge.store.store import Store
 from stt_edge.utterance.log import UtteranceLog
 from tests.fakes.control import AnsweringDaemon
@@ -200,6 +201,32 @@ def test_what_a_killed_daemon_left_goes_with_its_audio_also_what_the_store_never
     assert home.audio_ids() == [young]
     with contextlib.closing(Store.open(home.database)) as store:
         assert store.unfinished() == []
+
+
+@pytest.mark.parametrize("step", ["give_up", "forget", "truncate_log"])
+@pytest.mark.parametrize("late", [False, True])
+def test_wherever_it_is_cut_off_nothing_comes_of_what_it_had_begun_with(
+    home: Home, monkeypatch: pytest.MonkeyPatch, step: str, late: bool
+) -> None:
+    waiting = home.said(2, UtteranceState.OPEN)  # with a part of which a record could be made
+    home.heard(waiting, 2, end=False)
+    done = getattr(Retention, step)
+
+    def cut_off(*arguments: Any) -> None:
+        if late:
+            done(*arguments)
+        raise StoreError("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Retention, step, cut_off)
+        assert main(["forget", "--all", "-y"]) == ExitCode.FAILED
+    with contextlib.closing(Store.open(home.database)) as store:
+        begun = step != "give_up" or late
+        assert [row.id for row in store.unfinished()] == ([] if begun else [waiting])
+        assert home.audio_ids() == ([waiting] if step == "give_up" else [])
+    assert main(["forget", "--all", "-y"]) == ExitCode.OK
+    assert home.audio_ids() == []
+    assert waiting.encode() not in home.database.read_bytes()
 
 
 def test_where_there_is_no_store_it_is_said(home: Home, capsys: Capture) -> None:

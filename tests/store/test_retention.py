@@ -148,14 +148,18 @@ def test_numbers_are_not_given_twice(store: Store) -> None:
     assert [seq for seq, _ in store.records_after(3, 9)] == [4]
 
 
-def test_forgetting_twice_is_no_error_and_an_unfinished_one_needs_to_be_meant(store: Store) -> None:
-    waiting = said(store, 1, UtteranceState.ENDED)
+def test_forgetting_twice_is_no_error_and_an_unfinished_one_is_given_up_first(
+    store: Store,
+) -> None:
+    waiting, other = said(store, 1, UtteranceState.ENDED), said(store, 1, UtteranceState.ENDED)
     done = said(store, 1)
     assert store.retention.forget([waiting, done]) == Forgotten(1, 1)
     assert store.retention.forget([waiting, done]) == Forgotten(0, 0)
-    assert there(store) == {waiting}
-    assert store.retention.forget([waiting], unfinished=True) == Forgotten(1, 0)
-    assert there(store) == set()
+    assert there(store) == {waiting, other}
+    store.retention.give_up([waiting, done, "unheard of"])
+    assert [row.id for row in store.unfinished()] == [other]
+    assert store.retention.forget([waiting]) == Forgotten(1, 0)
+    assert there(store) == {other}
 
 
 def test_what_was_said_before_a_moment_is_everything_but_the_open_one(store: Store) -> None:

@@ -91,14 +91,14 @@ class LogAudio:
 
 
 async def delete(
-    store: StoreThread, audio: KeptAudio, ids: Sequence[str], *, unfinished: bool = False
+    store: StoreThread, audio: KeptAudio, ids: Sequence[str]
 ) -> tuple[list[str], Forgotten]:
-    """Delete a batch of utterances; returns the ids whose audio could be deleted, and the rest.
+    """Delete a batch of finished utterances; returns the ids whose audio could be deleted.
 
     The others keep their rows too. Raises StoreError.
     """
     gone = audio.drop(ids)
-    return gone, await store.call(lambda store: store.retention.forget(gone, unfinished=unfinished))
+    return gone, await store.call(lambda store: store.retention.forget(gone))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +177,8 @@ class Forgetting:
         more = True
         while more and (ids := await self._next(before, stuck)):
             waiting += len(set(self._audio.ids()).intersection(ids))
-            if self._results is not None:
-                self._results.forget(ids)
-            dropped, forgotten = await delete(self._store, self._audio, ids, unfinished=True)
+            await self._give_up(ids)
+            dropped, forgotten = await delete(self._store, self._audio, ids)
             total, gone = total + forgotten, gone + len(dropped)
             stuck |= set(ids).difference(dropped)
             more = asyncio.get_running_loop().time() < end_s
@@ -194,6 +193,12 @@ class Forgetting:
             erased=erased,
             aside=self._aside(),
         )
+
+    async def _give_up(self, ids: Sequence[str]) -> None:
+        """See to it that nothing comes of utterances any more, in this run or the next."""
+        if self._results is not None:
+            self._results.forget(ids)
+        await self._store.call(lambda store: store.retention.give_up(ids))
 
     async def _next(self, before: datetime | None, stuck: Collection[str]) -> list[str]:
         """Return the ids of the next batch: what the store knows, then audio that it does not."""

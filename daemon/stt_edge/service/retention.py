@@ -90,10 +90,9 @@ class RetentionKeeper:
 
     async def tidy(self, *, with_strays: bool = False) -> Forgotten:
         """Delete all that may be deleted now; returns how much that was. Raises StoreError."""
-        rules = self._rules()
-        total = await self._delete(rules, self._strays) if with_strays else Forgotten()
-        total += await self._delete(rules, self._expired)
-        if rules.oldest is not None:
+        total = await self._delete(self._strays) if with_strays else Forgotten()
+        total += await self._delete(self._expired)
+        if self._clock.synchronized():
             day = (self._clock.now().astimezone() - timedelta(days=_USAGE_DAYS)).date()
             await self._store.call(lambda store: store.retention.forget_usage(day))
         if total.utterances or total.records:
@@ -106,7 +105,7 @@ class RetentionKeeper:
         if self._wal_is_dirty:
             emptied = await self._store.call(lambda store: store.retention.truncate_log())
             self._wal_is_dirty = not emptied
-        await self._judge(rules)
+        await self._judge(self._rules())
         return total
 
     async def look(self) -> None:
@@ -119,11 +118,12 @@ class RetentionKeeper:
             oldest = self._clock.now() - timedelta(days=self._settings.keep_days)
         return RetentionRules(self.max_bytes, oldest, self._sinks.names(), self._sinks.positions())
 
-    async def _delete(self, rules: RetentionRules, find: _Find) -> Forgotten:
+    async def _delete(self, find: _Find) -> Forgotten:
         """Delete what ``find`` finds until it finds nothing more."""
         total, stuck = Forgotten(), set[str]()
         while not self._closed:
-            found = await find(rules, self._batch + len(stuck))
+            # Asked anew each time: a reload may have brought a sink that is owed something.
+            found = await find(self._rules(), self._batch + len(stuck))
             ids = [id_ for id_ in found if id_ not in stuck][: self._batch]
             if not ids:
                 break

@@ -3,6 +3,7 @@
 Deleting takes two steps, because audio that the store does not know would be transcribed again:
 ``expired``, ``said_before`` and ``strays`` name utterances, the caller deletes their audio, and
 ``forget`` deletes the rows. A crash between the two costs nothing: the same names come up again.
+Those that are not finished are given up before (``give_up``).
 
 What is deleted is overwritten (``secure_delete``); ``truncate_log`` takes it out of the write-ahead
 log too. Numbers once given to records are never given again (AUTOINCREMENT).
@@ -144,15 +145,27 @@ class Retention:
         )[0]
         return Forgotten(utterances, int(records))
 
-    def forget(self, ids: Collection[str], *, unfinished: bool = False) -> Forgotten:
+    def give_up(self, ids: Collection[str]) -> None:
+        """Note that nothing is to come of utterances any more, as the first step of forgetting.
+
+        After a crash in between no run transcribes what is left of them, or makes a record of it.
+        """
+        with self._database.transaction():
+            self._database.execute(
+                "UPDATE utterances SET state = 'dropped' WHERE state IN ('open', 'ended')"
+                " AND id IN (SELECT value FROM json_each(?))",
+                json.dumps(list(ids)),
+            )
+
+    def forget(self, ids: Collection[str]) -> Forgotten:
         """Delete utterances with all their results; those not here are no error.
 
-        One that is not finished is passed over unless ``unfinished``.
+        One that is not finished is passed over.
         """
-        chosen = {"ids": json.dumps(list(ids)), "unfinished": unfinished}
+        chosen = {"ids": json.dumps(list(ids))}
         there = (
-            "SELECT value FROM json_each(:ids) WHERE :unfinished OR NOT EXISTS (SELECT 1 FROM"
-            " utterances WHERE id = value AND state IN ('open', 'ended'))"
+            "SELECT value FROM json_each(:ids) WHERE NOT EXISTS (SELECT 1 FROM utterances"
+            " WHERE id = value AND state IN ('open', 'ended'))"
         )
         with self._database.transaction():
             deleted = {"parts": 0, "records": 0, "utterances": 0}
