@@ -173,23 +173,29 @@ class Forgetting:
         """Delete what was said before a moment, as far as there is time."""
         await self._settle()
         end_s = asyncio.get_running_loop().time() + self._answer_s
-        total, gone, stuck, waiting = Forgotten(), 0, set[str](), 0
-        more = True
-        while more and (ids := await self._next(before, stuck)):
-            waiting += len(set(self._audio.ids()).intersection(ids))
+        total, gone, waiting = Forgotten(), 0, 0
+        stuck, tried = set[str](), set[str]()
+        has_time = True
+        while has_time and (ids := await self._next(before, stuck)):
+            if again := tried.intersection(ids):
+                stuck |= again
+                continue
+            tried = set(ids)
+            heard = set(self._audio.ids())
             await self._give_up(ids)
             dropped, forgotten = await delete(self._store, self._audio, ids)
+            waiting += len(heard.intersection(dropped))
             total, gone = total + forgotten, gone + len(dropped)
             stuck |= set(ids).difference(dropped)
-            more = asyncio.get_running_loop().time() < end_s
+            has_time = asyncio.get_running_loop().time() < end_s
         erased = await self._store.call(lambda store: store.retention.truncate_log())
         _log.info("%d utterances with %d records were forgotten", gone, total.records)
         return ForgetAnswer(
             utterances=gone,
             records=total.records,
-            waiting=waiting - len(stuck),
+            waiting=waiting,
             kept=len(stuck),
-            more=not more,
+            more=not has_time,
             erased=erased,
             aside=self._aside(),
         )
