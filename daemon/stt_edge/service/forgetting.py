@@ -189,7 +189,8 @@ class Forgetting:
             stuck |= set(ids).difference(dropped)
             has_time = asyncio.get_running_loop().time() < end_s
         erased = await self._store.call(lambda store: store.retention.truncate_log())
-        _log.info("%d utterances with %d records were forgotten", gone, total.records)
+        if gone:
+            _log.info("%d utterances with %d records were forgotten", gone, total.records)
         return ForgetAnswer(
             utterances=gone,
             records=total.records,
