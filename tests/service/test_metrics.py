@@ -49,7 +49,7 @@ FULL = replace(
         ProviderStatus("pocketsphinx", "up", sent_s=31.4, billed_s=45, cost=0.0125),
     ),
     store=StoreStatus(12, 65.0, used_bytes=4096, max_bytes=1 << 26, pending=2),
-    spool=SpoolStatus(64_000, 2.0, 7.5),
+    spool=SpoolStatus(bytes=64_000, seconds=2.0, dropped_s=7.5),
     counters=counted().status(),
     sinks={"mqtt": SinkStatus("down", 7), "jsonl": SinkStatus()},
     problems=("one", "two"),

@@ -41,7 +41,7 @@ WELL = StatusDocument(
     ),
     backlog=BacklogStatus(2, 31.0),
     store=StoreStatus(12, 65.0, used_bytes=2_621_440, max_bytes=64 << 20),
-    spool=SpoolStatus(64_000, 2.0),
+    spool=SpoolStatus(utterances=1, bytes=64_000, seconds=2.0),
     counters=CountersStatus(61.5, {"cloud": 12}, {"lost": 1}, LatencyStatus(1, 0.4, {"0.5": 1})),
     sinks={"jsonl": SinkStatus(), "journal": SinkStatus(pending=1)},
 )
