@@ -153,7 +153,9 @@ async def test_a_broker_that_lets_us_in_and_acknowledges_nothing_gets_no_record(
         async with room(Options(url=broker.url), patience=HASTY) as kitchen:
             kitchen.say("one", "two")
             await until(lambda: "acknowledges nothing" in kitchen.trouble)
+            await until(lambda: kitchen.follower._failures >= 3)
             assert kitchen.follower.status().delivered == 0
+            assert broker.open <= 1, "connections that were given up are closed"
             broker.manners.acknowledges = True
             await kitchen.until_delivered(2)
         wanted = [each.id for each in kitchen.store.records]

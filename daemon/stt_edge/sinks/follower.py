@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,7 +43,7 @@ class RecordSource(Protocol):
 class FollowerSettings:
     """How patient a follower is; tests are less so."""
 
-    batch: int = 32
+    batch: int = 100
     """Records read at once; also the most that can be repeated by a crash while catching up."""
     save_cursor_s: float = 5.0
     """The cursor is written at most this often, and after every full batch."""
@@ -194,10 +195,8 @@ class Follower:
         else:
             await self.sink.open()
             self._open = True
-        at_once = self.sink.at_once
         while records := await self._source.records_after(position, self._settings.batch):
-            for first in range(0, len(records), at_once):
-                await self._hand_over(records[first : first + at_once])
+            await self._hand_over(records)
             position = records[-1][0]
             if len(records) == self._settings.batch or self._cursor_due_s() <= 0:
                 await self._save_cursor()
@@ -211,22 +210,36 @@ class Follower:
                 await self._save_cursor()  # a crash must not move where a new sink began
         return self._position
 
-    async def _hand_over(self, group: Sequence[tuple[int, Record]]) -> None:
-        """Give the sink as many records as it takes at once.
+    async def _hand_over(self, batch: Sequence[tuple[int, Record]]) -> None:
+        """Keep as many records under way as the sink takes at once.
 
-        The place moves past those in front that are dealt with; a sink that fails in the middle is
-        given the rest again, also what it has taken behind the failure. One that is refused and
-        taken later follows the rest of its group.
+        The place moves past those in front that are dealt with. After a failure the sink is given
+        the rest again, also what it may have taken behind it. One that is refused and taken later
+        follows those that were under way.
         """
-        failures = await asyncio.gather(*(self._attempt(record) for _, record in group))
-        for (seq, record), failure in zip(group, failures, strict=True):
-            if isinstance(failure, SinkRefusedError):
-                await self._insist(record, failure)
-            elif failure is not None:
-                raise failure
-            else:
-                self._took()
-            self._position = seq
+        waiting = deque(batch)
+        under_way: deque[tuple[int, Record, asyncio.Task[SinkError | None]]] = deque()
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < self.sink.at_once:
+                    seq, record = waiting.popleft()
+                    attempt = asyncio.create_task(self._attempt(record))
+                    under_way.append((seq, record, attempt))
+                seq, record, attempt = under_way.popleft()
+                await self._conclude(record, await attempt)
+                self._position = seq
+        finally:
+            for *_, attempt in under_way:
+                attempt.cancel()
+            await asyncio.gather(*(each[2] for each in under_way), return_exceptions=True)
+
+    async def _conclude(self, record: Record, failure: SinkError | None) -> None:
+        if isinstance(failure, SinkRefusedError):
+            await self._insist(record, failure)
+        elif failure is not None:
+            raise failure
+        else:
+            self._took()
 
     async def _attempt(self, record: Record) -> SinkError | None:
         try:

@@ -97,6 +97,7 @@ class Client(aiomqtt.Client):
             super()._on_publish(client, userdata, mid, reason_code, properties)
         elif not answer.done():
             answer.set_result(reason_code.value)
+            self._hurry()
 
     def _on_disconnect(
         self,
@@ -111,6 +112,16 @@ class Client(aiomqtt.Client):
         self._fail_answers(aiomqtt.MqttCodeError(reason_code, "The connection has ended."))
         if self._connecting and not self._connected.done():
             self._connected.set_exception(HungUpError("The connection was closed."))
+
+    def _hurry(self) -> None:
+        """Have the kernel confirm what has come at once.
+
+        A broker that collects small packets (Nagle), as mosquitto does, would hold back further
+        acknowledgements until then, for 40 ms. The kernel forgets the option, so it is set anew.
+        """
+        held = self._client.socket()
+        if isinstance(held, socket.socket):
+            held.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _fail_answers(self, error: aiomqtt.MqttError) -> None:
         for answer in self._answers.values():

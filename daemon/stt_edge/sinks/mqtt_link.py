@@ -238,14 +238,13 @@ async def _connect(
     version: aiomqtt.ProtocolVersion,
 ) -> Client:
     client = _client(broker, will, context, version)
-    try:
-        await client.connect()
-    except aiomqtt.MqttError as error:
-        await client.abandon(_GOODBYE_S)
-        raise _refusal_of(broker, error, version) from error
-    except BaseException:
-        await client.abandon(_GOODBYE_S)
-        raise
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(client.abandon, _GOODBYE_S)
+        try:
+            await client.connect()
+        except aiomqtt.MqttError as error:
+            raise _refusal_of(broker, error, version) from error
+        stack.pop_all()
     return client
 
 

@@ -114,12 +114,15 @@ class MqttSink(Sink):
             await link.publish(self._topics.availability, ONLINE, retain=True)
             await self._announce(link, tidy=True)
             await self._tell_states(link)
-        except SinkRefusedError as error:
+        except SinkError as error:
+            await self.close()
             raise SinkUnavailableError(error.message, error.remedy) from error
         self._tasks = [
             asyncio.create_task(self._keep_current(link), name="mqtt-states"),
             asyncio.create_task(self._greet(link), name="mqtt-birth"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(_tell_mistake)
 
     async def write(self, record: Record) -> None:
         """Publish the record. Raises SinkUnavailableError, SinkRefusedError."""
@@ -322,3 +325,9 @@ def broker_of(options: Options, node: str, *, suffix: str = "") -> Broker:
 
 def _nobody_to_tell() -> None:
     pass
+
+
+def _tell_mistake(task: asyncio.Task[None]) -> None:
+    """Log what has ended a task that nobody waits for."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("%s has ended", task.get_name(), exc_info=error)
