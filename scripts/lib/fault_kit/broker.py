@@ -16,6 +16,7 @@ from scripts.lib.fault_kit.fault import FaultError
 
 from stt_edge.sinks import registry
 
+_HOST: Final = "127.0.0.1"
 _PATIENCE_S: Final = 15.0
 _SBIN: Final = "/usr/sbin:/usr/local/sbin"
 _ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -33,11 +34,11 @@ class Broker:
         """Write its configuration; start nothing yet."""
         directory.mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((_HOST, 0))
             self.port = int(probe.getsockname()[1])
         self._config = directory / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n"
+            f"listener {self.port} {_HOST}\nallow_anonymous true\npersistence false\nuser root\n"
         )
         self._log = directory / "mosquitto.log"
         self._messages = directory / "messages"
@@ -46,17 +47,17 @@ class Broker:
     @property
     def url(self) -> str:
         """What a user writes as ``url:`` of the sink."""
-        return f"mqtt://127.0.0.1:{self.port}"
+        return f"mqtt://{_HOST}:{self.port}"
 
     def __enter__(self) -> Self:
         """Start the broker and the client, and wait until both work. Raises FaultError."""
         try:
             self._run([str(_mosquitto()), "-c", str(self._config)], self._log)
             self._await(self._accepts, "mosquitto takes no connections")
-            watcher = [str(_subscriber()), "-h", "127.0.0.1", "-p", str(self.port), "-q", "1"]
+            watcher = [str(_subscriber()), "-h", _HOST, "-p", str(self.port), "-q", "1"]
             self._run([*watcher, "-v", "-t", "#"], self._messages)
             # Its first message proves that the subscription stands: a retained one of ours.
-            hello = [str(shutil.which("mosquitto_pub")), "-h", "127.0.0.1", "-p", str(self.port)]
+            hello = [str(shutil.which("mosquitto_pub")), "-h", _HOST, "-p", str(self.port)]
             hello += ["-r", "-t", "stt-edge-test/hello", "-m", "hello"]
             subprocess.run(hello, check=True, timeout=_PATIENCE_S)
             self._await(lambda: "hello" in self.messages, "the client hears nothing")
@@ -105,7 +106,7 @@ class Broker:
 
     def _accepts(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex((_HOST, self.port)) == 0
 
     def _await(self, true: object, otherwise: str) -> None:
         assert callable(true)

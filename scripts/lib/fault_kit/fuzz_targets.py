@@ -26,6 +26,7 @@ from stt_edge.ear import wire
 from stt_edge.errors import SttEdgeError
 from stt_edge.model import UtteranceState
 from stt_edge.providers.base import Event, HttpReply, Incoming, Protocol
+from stt_edge.record_json import record_to_json
 from stt_edge.service.control import ControlServer
 from stt_edge.store.store import Store
 from stt_edge.utterance.log import UtteranceLog
@@ -177,8 +178,8 @@ def _spoil_cells(path: Path, rng: random.Random) -> None:
 
 def _read_all(store: Store) -> None:
     try:
-        store.records_after(0, 100)
-        store.last_records(10)
+        for _, record in [*store.records_after(0, 100), *store.last_records(10)]:
+            json.dumps(record_to_json(record))
         store.take_unreadable()
         for row in store.unfinished():
             with contextlib.suppress(SttEdgeError):
