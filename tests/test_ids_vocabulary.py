@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from stt_edge.ids import uuid7
+from stt_edge.ids import continue_after, uuid7
 
 
 def test_it_is_a_uuid_of_version_7_in_canonical_form() -> None:
@@ -37,6 +37,25 @@ def test_ids_increase_when_the_wall_clock_steps_back(monkeypatch: pytest.MonkeyP
     later = [uuid7() for _ in range(100)]
     assert [first, *later] == sorted([first, *later])
     assert len({first, *later}) == 101
+
+
+def test_ids_continue_after_one_of_an_earlier_process_whatever_the_clock_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    earlier = "01f7c4ee-0000-7fff-bfff-ffffffffffff"  # some months ahead of the clock
+    monkeypatch.setattr("stt_edge.ids.time.time_ns", lambda: 0)
+    monkeypatch.setattr("stt_edge.ids._last", 0)
+    continue_after(earlier)
+    continue_after("0000c4ee-0000-7000-8000-000000000000")
+    later = [uuid7() for _ in range(100)]
+    assert [earlier, *later] == sorted({earlier, *later})
+    assert all(uuid.UUID(one).version == 7 for one in later)
+
+
+def test_an_id_of_a_time_that_never_comes_moves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stt_edge.ids._last", 0)
+    continue_after("ffffffff-ffff-7fff-bfff-ffffffffffff")
+    assert uuid7() < "1"
 
 
 def test_threads_never_get_the_same_id() -> None:

@@ -19,6 +19,7 @@ from stt_edge.config.settings import Config, SinkEntry
 from stt_edge.ear import wire
 from stt_edge.ear.settings import EarSettings
 from stt_edge.errors import ConfigError, ExitCode, FaultKind, SttEdgeError
+from stt_edge.ids import continue_after
 from stt_edge.message_ids import MessageId
 from stt_edge.model import NS_PER_SAMPLE, EndReason, UtteranceStart
 from stt_edge.providers.base import Provider
@@ -120,6 +121,8 @@ class Daemon:
         self._providers.apply(config)
         log = UtteranceLog(paths.hot_audio)
         left_behind = log.recover()
+        for info in left_behind:
+            continue_after(info.id)  # utterances wait in the order of their ids
         stack.callback(log.close)
         self._account_for_crash(left_behind)
         self._keeper = self._make_keeper(log)
