@@ -89,6 +89,7 @@ class _Kills:
             await asyncio.sleep(self._rng.uniform(0, _AFTER_READY_S))
         await house.kill()
         await self._look(house)
+        house.miss()
 
     async def _finish(self, house: House) -> None:
         await house.launch()

@@ -8,7 +8,7 @@ import random
 import re
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scripts.lib.fault_kit.fault import FaultError
 from scripts.lib.fault_kit.house import House, Speaker, service_of
@@ -17,8 +17,9 @@ from scripts.lib.fault_kit.tests_run import hold
 NAME = "F18"
 TITLE = "SIGHUP with bad YAML, and with good, while audio is streamed"
 
-_ROUNDS = 6
-_QUICK_ROUNDS = 2
+_ROUNDS: Final = 6
+_QUICK_ROUNDS: Final = 2
+_WATCHDOG_S: Final = 3.0
 
 
 def run(work: Path, quick: bool) -> str:
@@ -28,7 +29,7 @@ def run(work: Path, quick: bool) -> str:
 
 
 async def _reload(work: Path, rounds: int) -> str:
-    house = House(work / "house")
+    house = House(work / "house", watchdog_s=_WATCHDOG_S)
     async with service_of() as service, house:
         house.furnish(service)
         good = house.configuration.read_text()
@@ -62,6 +63,8 @@ async def _one(house: House, speaker: Speaker, good: str, number: int) -> None:
     await _hang_up_in_speech(house, speaker)
     await house.until(lambda: house.log.count("the configuration was read again") > taken)
     await house.until(lambda: len(house.records) == 2 * (number + 1))
+    told_s = house.manager.alive_at_s
+    await house.until(lambda: house.manager.alive_at_s > told_s, _WATCHDOG_S)
 
 
 async def _hang_up_in_speech(house: House, speaker: Speaker) -> None:

@@ -33,7 +33,7 @@ def sabotage(names: Sequence[str], *, as_json: bool) -> int:
     chosen = _chosen(names)
     guards = sorted({guard for each in chosen for guard in each.guards})
     _say(f"All {len(guards)} guards, with nothing taken out")
-    whole = run_pytest([f"tests/{guard}" for guard in guards])
+    whole = run_pytest([f"tests/{guard}" for guard in guards], "-n", "2")
     if whole.code != 0:
         print(whole.output[-4000:], file=sys.stderr)
         raise FaultError(f"tests fail with nothing taken out: {', '.join(whole.failed)}")

@@ -143,7 +143,7 @@ TABLE: Final = (
                 "if False:",
             ),
         ),
-        ("providers/test_every_provider.py", _DISPATCHER),
+        (_DISPATCHER,),
     ),
     Sabotage(
         "a silent end is waited for only so long",
