@@ -183,8 +183,10 @@ class House(Room):
 class Speaker:
     """Says sentences of words that count up, so that a word that comes twice shows."""
 
-    def __init__(self, house: House, rng: random.Random) -> None:
-        """Say nothing yet."""
+    def __init__(self, house: House, rng: random.Random, words: tuple[int, int] = (1, 4)) -> None:
+        """Say nothing yet; a sentence has from so many to so many words, never one twice."""
+        assert words[1] <= len(WORDS)
+        self._words = words
         self._house = house
         self._rng = rng
         self._next = 0
@@ -193,7 +195,7 @@ class Speaker:
 
     def sentence(self, words: int | None = None) -> list[int]:
         """Return the words of the next sentence."""
-        count = self._rng.randint(1, 4) if words is None else words
+        count = self._rng.randint(*self._words) if words is None else words
         found = [(self._next + number) % len(WORDS) for number in range(count)]
         self._next = (self._next + count) % len(WORDS)
         return found
