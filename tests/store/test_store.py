@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stt_edge.errors import StoreConflictError, StoreError, UnavailableError
 from stt_edge.model import UtteranceState, Word
+from stt_edge.store.database import Database
 from stt_edge.store.opening import StoreOpening
 from stt_edge.store.store import Store, Usage
 from tests.store.making import head, part, record, tail
@@ -86,6 +87,44 @@ def test_a_part_committed_again_after_a_failure_is_stored_once(store: Store, pat
     with pytest.raises(StoreConflictError, match="another part number 0"):
         store.commit_part(part(start.id, text="something else"), 21_000)
     assert store.parts(start.id) == [part(start.id)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "write"),
+    [
+        (
+            "UPDATE utterances SET acked_sample",
+            lambda store, id_: store.commit_part(part(id_), 1 << 30),
+        ),
+        (
+            "UPDATE utterances SET state",
+            lambda store, id_: store.finish(id_, UtteranceState.DONE, record(id_)),
+        ),
+    ],
+    ids=["part", "record"],
+)
+def test_what_belongs_together_is_written_together_or_not_at_all(
+    store: Store,
+    statement: str,
+    write: Callable[[Store, str], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store.add_utterance(start := head())
+    really = Database.execute
+
+    def fail(database: Database, text: str, *values: object) -> int:
+        if text.startswith(statement):
+            raise sqlite3.OperationalError("disk I/O error")
+        return really(database, text, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "execute", fail)
+        with pytest.raises(StoreError):
+            write(store, start.id)
+    assert store.parts(start.id) == []
+    assert store.last_seq() == 0
+    assert store.records_after(0, 9) == []
+    write(store, start.id)
 
 
 def test_a_part_of_an_utterance_that_is_unknown_or_finished_is_refused(store: Store) -> None:

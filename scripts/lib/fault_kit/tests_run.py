@@ -17,6 +17,8 @@ from xml.etree import ElementTree as ET
 from scripts.lib.fault_kit.fault import ROOT, FaultError
 
 TIMEOUT_S: Final = 1800.0
+TIMED_OUT: Final = -1
+"""In place of an exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def _call(argv: list[str], environment: dict[str, str], timeout_s: float) -> tup
             output, _ = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-            return -1, f"still running after {timeout_s:.0f} s\n{process.communicate()[0]}"
+            return TIMED_OUT, f"still running after {timeout_s:.0f} s\n{process.communicate()[0]}"
         except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
             raise

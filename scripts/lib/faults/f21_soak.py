@@ -8,6 +8,7 @@ import os
 import random
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Final
@@ -81,20 +82,24 @@ async def _soak(work: Path, minutes: float) -> tuple[list[Sample], str]:
 
 async def _watch(house: House, service: Simulator, path: Path, minutes: float) -> list[Sample]:
     """Take a sample every ten seconds, and write each down at once."""
-    path.write_text(",".join(field.name for field in fields(Sample)) + "\n")
+    _note(path, [field.name for field in fields(Sample)])
     samples: list[Sample] = []
     begun_s = time.monotonic()
     while (passed_s := time.monotonic() - begun_s) < 60 * minutes:
         if house.ended is not None:
             raise FaultError(f"the daemon ended: {house.ended}\n{house.tail}")
         samples.append(_sample(house.pid, passed_s / 60))
-        with path.open("a") as file:
-            file.write(",".join(map(str, astuple(samples[-1]))) + "\n")
+        _note(path, astuple(samples[-1]))
         if len(samples) % 30 == 1:
             progress(str(samples[-1]))
         del service.sessions[:-8]  # what this process keeps is not measured, but need not be kept
         await asyncio.sleep(min(_EVERY_S, 60 * minutes - passed_s))
     return samples
+
+
+def _note(path: Path, values: Sequence[object]) -> None:
+    with path.open("a") as file:
+        file.write(",".join(map(str, values)) + "\n")
 
 
 def _sample(pid: int, minute: float) -> Sample:
@@ -146,4 +151,4 @@ def _judge(samples: list[Sample]) -> str:
 
 
 def _median(samples: list[Sample], name: str) -> float:
-    return statistics.median(getattr(sample, name) for sample in samples)
+    return float(statistics.median(getattr(sample, name) for sample in samples))

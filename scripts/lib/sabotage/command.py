@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from scripts.lib.fault_kit.fault import ROOT, FaultError
-from scripts.lib.fault_kit.tests_run import run_pytest
+from scripts.lib.fault_kit.tests_run import TIMED_OUT, run_pytest
 from scripts.lib.sabotage.edit import VARIABLE, Sabotage, all_sabotages
 
 _TIMEOUT_S: Final = 180.0
@@ -76,6 +76,8 @@ def _try(each: Sabotage) -> Finding:
     )
     if run.code == _FAILED and run.failed:
         return Finding(each.name, noticed=True, remark=run.failed[0])
+    if run.code == TIMED_OUT:
+        return Finding(each.name, noticed=True, remark="tests that do not end without it")
     if run.code == 0:
         return Finding(each.name, noticed=False, remark=f"{run.passed} tests pass without it")
     return Finding(each.name, noticed=False, remark=f"no verdict: {run.output[-1500:]}")

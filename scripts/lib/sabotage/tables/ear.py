@@ -80,7 +80,7 @@ TABLE: Final = (
             Edit(
                 "ear.process",
                 "            self._outbox.pump()\n            self._report(ended_ns)\n",
-                "            self._outbox.flush(5.0)\n            self._report(ended_ns)\n",
+                "            self._outbox.flush()\n            self._report(ended_ns)\n",
             ),
         ),
         ("ear/test_process.py",),
