@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from scripts.lib.faults import broker
+from scripts.lib.faults import f14_broker as broker
 
 from tests.mosquitto import needs_mosquitto
 

@@ -123,17 +123,6 @@ TABLE: Final = (
         ("test_ids_vocabulary.py",),
     ),
     Sabotage(
-        "ids continue after those of an earlier run",
-        (
-            Edit(
-                "service.daemon",
-                "            continue_after(info.id)  # utterances wait",
-                "            pass  # utterances wait",
-            ),
-        ),
-        ("faults/test_clocks.py",),
-    ),
-    Sabotage(
         "durations by the monotonic clock",
         (
             Edit(
