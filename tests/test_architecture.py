@@ -46,6 +46,8 @@ OWNER_OF: Final = {
     "wyoming": "providers",
     "sqlite3": "store",
     "yaml": "config",
+    "aiomqtt": "sinks",
+    "paho": "sinks",
     "systemd": "systemd_python",
 }
 

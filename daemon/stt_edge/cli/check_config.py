@@ -57,7 +57,7 @@ def _problems(given: Path | None, path: Path | None) -> tuple[ConfigProblem, ...
     from stt_edge.service.provider_set import ProviderSet
 
     try:
-        ProviderSet().apply(load_config(given))
+        ProviderSet().apply(load_config(given, check_files=True))
     except ConfigError as error:
         return error.problems
     except ProviderError as error:

@@ -49,6 +49,9 @@ COMMANDS: Final = {
     "spool": Command("stt_edge.cli.spool", "list, replay, export or delete audio that waits"),
     "mute": Command("stt_edge.cli.mute", "close the microphone, also across restarts"),
     "unmute": Command("stt_edge.cli.unmute", "open the microphone again"),
+    "mqtt-forget": Command(
+        "stt_edge.cli.mqtt_forget", "take back what the MQTT broker retains about this node"
+    ),
 }
 
 

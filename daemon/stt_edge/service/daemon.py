@@ -131,6 +131,7 @@ class Daemon:
         self._account_for_crash(left_behind)
         self._keeper = self._make_keeper(log)
         self._status.keeper = self._keeper
+        self._mute = MuteCommands(self._mute_switch, self._keeper)
         stack.push_async_callback(self._keeper.stop)
         self._keeper.start(muted=self._mute_switch.is_on())
         watch = DeviceWatch(self._keeper.devices_changed)
@@ -144,7 +145,7 @@ class Daemon:
         self._return_watch = ReturnWatch(self._pipeline.dispatcher)
         self._supervisor.start("results", self._pipeline.results.run())
         self._supervisor.start("return-watch", self._return_watch.run())
-        self._sinks = SinkSet(StoreFeed(store), SinkContext(paths.logs), self._supervisor)
+        self._sinks = SinkSet(StoreFeed(store), self._sink_context(), self._supervisor)
         self._status.sinks = self._sinks
         stack.push_async_callback(self._finish)
         await self._pipeline.load_ledger()
@@ -200,6 +201,15 @@ class Daemon:
             return config.sinks
         return default_sinks(sinks, under_systemd=self._notifier.present)
 
+    def _sink_context(self) -> SinkContext:
+        return SinkContext(
+            self._paths.logs,
+            node=self._config.node,
+            version=__version__,
+            status=lambda: self._status.document().to_json(),
+            mute=self._mute.set,
+        )
+
     def _make_watchdog(self) -> Watchdog:
         return Watchdog(
             self._notifier,
@@ -237,7 +247,7 @@ class Daemon:
         )
         self._notifier.ready()
         self._ready = True
-        self._tell_systemd()
+        self._tell_change()
 
     async def _watch_source(self) -> None:
         """End the daemon when a recording or a command has come to its end."""
@@ -268,7 +278,7 @@ class Daemon:
 
     def _spoken(self, head: UtteranceStart | None) -> None:
         self._status.speaking = head
-        self._tell_systemd()
+        self._tell_change()
         self._sinks.speech(speaking=head is not None)
 
     def _take_early(self) -> None:
@@ -279,12 +289,14 @@ class Daemon:
 
     def _announce(self, announcement: Announce) -> None:
         log_notice(announcement)
-        asyncio.get_running_loop().call_soon(self._tell_systemd)
+        asyncio.get_running_loop().call_soon(self._tell_change)
 
-    def _tell_systemd(self) -> None:
-        """Bring STATUS= up to date at once: something important has changed."""
+    def _tell_change(self) -> None:
+        """Bring STATUS= and sinks up to date at once: something important has changed."""
         if self._ready:
             self._watchdog.tell_status()
+        if self._status.sinks is not None:
+            self._status.sinks.changed()
 
     def _record_committed(self) -> None:
         self._sinks.wake()
@@ -296,10 +308,10 @@ class Daemon:
         self._sinks.partial(utterance_id, text)
 
     def standing(self, provider: str, health: str, message: str) -> None:
-        """Log that a provider is down, blocked, or up again."""
+        """Log that a provider is down, blocked, or up again, and tell the sinks."""
+        asyncio.get_running_loop().call_soon(self._tell_change)
         if health != "up":
             self._return_watch.provider_failed()
-        asyncio.get_running_loop().call_soon(self._tell_systemd)
         if health == "up":
             up = {"message_id": MessageId.PROVIDER_UP}
             _log.info("provider %s is up again", provider, extra=up)
@@ -356,8 +368,8 @@ class Daemon:
         async def reload(_: Mapping[str, Any]) -> Any:
             return {"kept": await self.reload()}
 
-        mute = MuteCommands(self._mute_switch, self._keeper)
-        asked = {"status": status, "mute": mute.mute, "unmute": mute.unmute, "reload": reload}
+        mute, unmute = self._mute.mute, self._mute.unmute
+        asked = {"status": status, "mute": mute, "unmute": unmute, "reload": reload}
         return {**asked, **self._spool.commands()}
 
     # --- reload ---

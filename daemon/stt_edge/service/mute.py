@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from stt_edge.errors import (
     TemporaryError,
     UnavailableError,
 )
+
+_log = logging.getLogger(__name__)
 
 _NAME: Final = "muted"
 CLOSE_S: Final = 6.0
@@ -107,6 +110,12 @@ class MuteCommands:
         self._ear.unmute()
         warning = await self._remember(on=False)
         return {"muted": False, "changed": changed, "warning": warning}
+
+    async def set(self, on: bool) -> None:
+        """Do one or the other, as a sink asks for it. Raises TemporaryError."""
+        answer = await (self.mute({}) if on else self.unmute({}))
+        if answer["warning"]:
+            _log.warning("%s", answer["warning"])
 
     async def _remember(self, *, on: bool) -> str:
         try:

@@ -98,6 +98,11 @@ class SinkSet:
         for follower in self._followers.values():
             follower.sink.speech(speaking)
 
+    def changed(self) -> None:
+        """Tell sinks that something in the status document has changed."""
+        for follower in self._followers.values():
+            follower.sink.changed()
+
     async def stop(self, deadline_s: float) -> None:
         """Deliver what can be delivered in time, then close every sink."""
         await asyncio.gather(*(each.stop(deadline_s) for each in self._followers.values()))

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from stt_edge.errors import StoreError
 from stt_edge.model import Record
-from stt_edge.sinks.base import Sink, SinkRefusedError, SinkUnavailableError
+from stt_edge.sinks.base import Sink, SinkError, SinkRefusedError, SinkUnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +113,7 @@ class Follower:
         self._delivered = 0
         self._set_aside = 0
         self._last_set_aside: str | None = None
+        sink.watch(self.wake)
 
     async def run(self) -> None:
         """Deliver until ``stop``; then save the cursor and close the sink."""
@@ -188,13 +189,16 @@ class Follower:
     async def _catch_up(self) -> None:
         """Bring the sink level with the store."""
         position = await self._begin()
-        if not self._open:
+        if self._open:
+            self.sink.check()
+        else:
             await self.sink.open()
             self._open = True
+        at_once = self.sink.at_once
         while records := await self._source.records_after(position, self._settings.batch):
-            for seq, record in records:
-                await self._hand_over(record)
-                position = self._position = seq
+            for first in range(0, len(records), at_once):
+                await self._hand_over(records[first : first + at_once])
+            position = records[-1][0]
             if len(records) == self._settings.batch or self._cursor_due_s() <= 0:
                 await self._save_cursor()
 
@@ -207,19 +211,46 @@ class Follower:
                 await self._save_cursor()  # a crash must not move where a new sink began
         return self._position
 
-    async def _hand_over(self, record: Record) -> None:
-        for attempt in range(1, self._settings.refusals + 1):
+    async def _hand_over(self, group: Sequence[tuple[int, Record]]) -> None:
+        """Give the sink as many records as it takes at once.
+
+        The place moves past those in front that are dealt with; a sink that fails in the middle is
+        given the rest again, also what it has taken behind the failure. One that is refused and
+        taken later follows the rest of its group.
+        """
+        failures = await asyncio.gather(*(self._attempt(record) for _, record in group))
+        for (seq, record), failure in zip(group, failures, strict=True):
+            if isinstance(failure, SinkRefusedError):
+                await self._insist(record, failure)
+            elif failure is not None:
+                raise failure
+            else:
+                self._took()
+            self._position = seq
+
+    async def _attempt(self, record: Record) -> SinkError | None:
+        try:
+            await self.sink.write(record)
+        except (SinkUnavailableError, SinkRefusedError) as error:
+            return error
+        return None
+
+    async def _insist(self, record: Record, error: SinkRefusedError) -> None:
+        """Offer a record that was refused again, then put it aside."""
+        for attempt in range(1, self._settings.refusals):
+            await asyncio.sleep(self._settings.refusal_wait_s * attempt)
             try:
                 await self.sink.write(record)
-            except SinkRefusedError as error:
-                if attempt == self._settings.refusals:
-                    self._put_aside(record, error)
-                    return
-                await asyncio.sleep(self._settings.refusal_wait_s * attempt)
+            except SinkRefusedError as refusal:
+                error = refusal
             else:
-                self._delivered += 1
-                self._came_up()
+                self._took()
                 return
+        self._put_aside(record, error)
+
+    def _took(self) -> None:
+        self._delivered += 1
+        self._came_up()
 
     def _put_aside(self, record: Record, error: SinkRefusedError) -> None:
         self._set_aside += 1
