@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from stt_edge.config.loader import DEFAULT_PATH, default_providers, loads
