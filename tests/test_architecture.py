@@ -65,6 +65,8 @@ PURE_MODULES: Final = (
     "service.keeper",
     "service.keeper_terms",
     "service.keeper_pace",
+    "service.counters",
+    "service.metrics",
 )
 IMPURE: Final = frozenset(
     [

@@ -48,7 +48,7 @@ def test_a_healthy_daemon_is_shown_on_one_screen(
         "now, for 3 s; 2 utterances (31 s) wait",
         "cloud up, not in use; today 31 s sent, 45 s billed, about 0.01",
         "pocketsphinx up",
-        "12 records, the last 65 s ago",
+        "12 records, the last 65 s ago; 2.5 of 64 MB",
         "jsonl ok, journal ok (1 wait)",
     ):
         assert said in text

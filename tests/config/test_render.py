@@ -121,5 +121,7 @@ def test_every_section_is_there_in_the_order_of_the_file() -> None:
         "fallback",
         "budget",
         "spool",
+        "store",
+        "metrics",
         "sinks",
     ]

@@ -41,6 +41,7 @@ _COLOURS: Final = {
     "down": "red",
 }
 """States that a terminal shows in colour; all others are plain."""
+_MB = 1 << 20
 
 EPILOG = """\
 exit codes: 0 all is well, 1 something needs attention (it is said what), 69 not running,
@@ -190,7 +191,9 @@ def _store(document: StatusDocument) -> str:
 
     age_s = document.store.last_record_age_s
     last = "" if age_s is None else f", the last {duration(age_s)} ago"
-    return f"{document.store.records} records{last}"
+    used, allowed = document.store.used_bytes / _MB, document.store.max_bytes / _MB
+    room = f"; {used:.1f} of {allowed:.0f} MB" if allowed else ""
+    return f"{document.store.records} records{last}{room}"
 
 
 def _sinks(document: StatusDocument) -> str:

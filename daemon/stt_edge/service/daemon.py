@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from stt_edge import __version__
@@ -29,6 +30,7 @@ from stt_edge.service.ear_keeper import EarKeeper, pace_of
 from stt_edge.service.ear_notices import log_notice
 from stt_edge.service.ear_process import EAR_COMMAND
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarSaid
+from stt_edge.service.forgetting import LogAudio
 from stt_edge.service.intake import Losses, UtteranceEnded, UtteranceOpened
 from stt_edge.service.keeper_terms import Announce
 from stt_edge.service.mute import MuteCommands, MuteSwitch
@@ -41,6 +43,7 @@ from stt_edge.service.sink_set import SinkSet, StoreFeed
 from stt_edge.service.spool import Spool
 from stt_edge.service.status import StatusDocument, status_line
 from stt_edge.service.supervisor import Supervisor
+from stt_edge.service.upkeep import Upkeep
 from stt_edge.service.watchdog import Watchdog
 from stt_edge.sinks import registry as sinks
 from stt_edge.sinks.base import SinkContext
@@ -147,6 +150,16 @@ class Daemon:
         self._supervisor.start("return-watch", self._return_watch.run())
         self._sinks = SinkSet(StoreFeed(store), self._sink_context(), self._supervisor)
         self._status.sinks = self._sinks
+        self._upkeep = Upkeep(
+            config,
+            self._pipeline,
+            LogAudio(log, partial(self._pipeline.dispatcher.drop, interrupt=True)),
+            self._sinks,
+            paths=paths,
+            clock=self._clock,
+            document=self._status.document,
+        )
+        self._status.upkeep = self._upkeep
         stack.push_async_callback(self._finish)
         await self._pipeline.load_ledger()
         self._spool.start(self._pipeline)
@@ -222,6 +235,7 @@ class Daemon:
 
     async def _finish(self) -> None:
         """Hear no more, transcribe what was said, and hand it to the sinks."""
+        await self._upkeep.close()
         self._spool.leave()
         await self._keeper.stop()
         self._take_early()
@@ -248,6 +262,7 @@ class Daemon:
         self._notifier.ready()
         self._ready = True
         self._tell_change()
+        self._upkeep.start(self._supervisor)
 
     async def _watch_source(self) -> None:
         """End the daemon when a recording or a command has come to its end."""
@@ -363,6 +378,7 @@ class Daemon:
 
     def _handlers(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         async def status(_: Mapping[str, Any]) -> Any:
+            await self._upkeep.look()
             return self._status.document().to_json()
 
         async def reload(_: Mapping[str, Any]) -> Any:
@@ -370,7 +386,7 @@ class Daemon:
 
         mute, unmute = self._mute.mute, self._mute.unmute
         asked = {"status": status, "mute": mute, "unmute": unmute, "reload": reload}
-        return {**asked, **self._spool.commands()}
+        return {**asked, "forget": self._upkeep.forget, **self._spool.commands()}
 
     # --- reload ---
 
@@ -423,6 +439,7 @@ class Daemon:
         source = new.audio.source()
         pace = pace_of(source, new.audio.first_block_s)
         self._keeper.reload(EarSettings(source, new.vad.gate()), pace)
+        self._upkeep.configure(new)
         self._config = new
         return kept
 

@@ -13,6 +13,7 @@ from stt_edge.service.sink_set import SinkSet
 from stt_edge.service.spool import Spool
 from stt_edge.service.status import (
     BacklogStatus,
+    CountersStatus,
     ProviderStatus,
     SinkStatus,
     SpeechStatus,
@@ -22,6 +23,7 @@ from stt_edge.service.status import (
     StoreStatus,
     assemble,
 )
+from stt_edge.service.upkeep import Upkeep
 from stt_edge.session.overview import LaneStatus
 
 _NS_PER_S = 1_000_000_000
@@ -37,6 +39,7 @@ class DaemonStatus:
         self.pipeline: Pipeline | None = None
         self.sinks: SinkSet | None = None
         self.spool: Spool | None = None
+        self.upkeep: Upkeep | None = None
         self.speaking: UtteranceStart | None = None
         """The utterance that is open, if any."""
         self.rejected = ""
@@ -58,6 +61,7 @@ class DaemonStatus:
             budget_spent=self._budget_spent,
             spool=SpoolStatus if self.spool is None else self.spool.status,
             store=self._store,
+            counters=self._counters,
             sinks=self._sinks,
             problems=self._problems,
         )
@@ -100,7 +104,13 @@ class DaemonStatus:
             records=results.last_seq,
             last_record_age_s=None if age_ns is None else round(age_ns / _NS_PER_S, 1),
             pending=results.pending if results.trouble else 0,
+            used_bytes=self.upkeep.retention.used_bytes if self.upkeep else 0,
+            max_bytes=self.upkeep.retention.max_bytes if self.upkeep else 0,
+            trouble=self.upkeep.retention.trouble if self.upkeep else "",
         )
+
+    def _counters(self) -> CountersStatus:
+        return self.pipeline.results.counters.status() if self.pipeline else CountersStatus()
 
     def _sinks(self) -> Mapping[str, SinkStatus]:
         if self.sinks is None or self.pipeline is None:
@@ -109,6 +119,8 @@ class DaemonStatus:
 
     def _problems(self) -> list[str]:
         found = [self.rejected] if self.rejected else []
+        if self.upkeep is not None and self.upkeep.metrics.trouble:
+            found.append(self.upkeep.metrics.trouble)
         if self.pipeline is not None:
             if self._budget_spent():
                 found.append("The budget of the day is spent: only what costs nothing is used.")

@@ -176,6 +176,8 @@ class EarKeeper:
             pid=self._ear.process.pid if self._ear else None,
             trouble=f"{trouble.message} {trouble.remedy}".rstrip() if trouble else "",
             fault=trouble.kind.value if trouble else "",
+            frames=total.samples,
+            overruns=total.overflows,
         )
 
     # Events

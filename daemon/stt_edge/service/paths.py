@@ -113,15 +113,15 @@ def find_state(instance: str | None, environ: Mapping[str, str] = os.environ) ->
 
 
 def find_paths(instance: str | None, environ: Mapping[str, str] = os.environ) -> Paths:
-    """Return the directories of the daemon there is: the installed one's, where it is installed."""
-    mine = daemon_paths(instance, environ)
-    if (
-        _given(environ, "STATE_DIRECTORY")
-        or not (SYSTEM_STATE / _directory_name(instance)).exists()
-    ):
-        return mine
-    name = _directory_name(instance)
-    return Paths(SYSTEM_RUNTIME / name, SYSTEM_STATE / name, Path("/var/log") / name)
+    """Return the directories of a daemon that does not run: the installed one's, if any."""
+    state, name = find_state(instance, environ), _directory_name(instance)
+    user = _user_runtime(instance, environ)
+    runtime = SYSTEM_RUNTIME / name if state == SYSTEM_STATE / name else user
+    return Paths(
+        runtime=_given(environ, "RUNTIME_DIRECTORY") or runtime,
+        state=state,
+        logs=_given(environ, "LOGS_DIRECTORY") or state,
+    )
 
 
 def _directory_name(instance: str | None) -> str:

@@ -16,6 +16,7 @@ from stt_edge.ear import wire
 from stt_edge.message_ids import MessageId
 from stt_edge.model import EndReason, Part, UtteranceEnd, UtteranceState, samples_to_s
 from stt_edge.providers.base import Provider
+from stt_edge.service.counters import CountedDispatcher
 from stt_edge.service.intake import (
     IntakeEvent,
     LogFailed,
@@ -27,7 +28,6 @@ from stt_edge.service.intake import (
 from stt_edge.service.results import ResultWriter
 from stt_edge.session.budget import Cost, Ledger
 from stt_edge.session.chain import SessionRules
-from stt_edge.session.dispatcher import Dispatcher
 from stt_edge.session.ports import Listener
 from stt_edge.store.codec import UtteranceRow
 from stt_edge.store.store import FINISHED, Store
@@ -61,7 +61,8 @@ class Pipeline:
         self.log = log
         self.store = store
         self.results = ResultWriter(store, log, clock, on_record=on_record)
-        self.dispatcher = Dispatcher(
+        self.dispatcher = CountedDispatcher(
+            self.results.counters,
             providers,
             log,
             self.results,
@@ -127,6 +128,7 @@ class Pipeline:
             case UtteranceGrew():
                 self.dispatcher.grew(event.id)
             case UtteranceEnded():
+                self.results.counters.ended(event.tail)
                 self.results.ended(event.id, event.tail)
                 self.dispatcher.ended(event.id, event.tail)
             case wire.Onset():

@@ -47,6 +47,10 @@ class EarStatus:
     """Why nothing is heard, and what to do about it; empty while all is well."""
     fault: str = ""
     """The kind of the trouble, an ``errors.FaultKind``; empty while all is well."""
+    frames: int = 0
+    """Samples heard, at 16 kHz mono."""
+    overruns: int = 0
+    """Blocks the device flagged; no evidence of loss by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,35 @@ class StoreStatus:
     last_record_age_s: float | None = None
     pending: int = 0
     """Results that wait in memory because the store does not take them."""
+    used_bytes: int = 0
+    """How much of the file was in use when it was last looked at."""
+    max_bytes: int = 0
+    """Beyond it the oldest results are deleted, as far as every sink has them."""
+    trouble: str = ""
+    """Why it cannot be kept within its bounds, and what to do; empty while it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStatus:
+    """From the end of speech to the commit, of what was transcribed live."""
+
+    count: int = 0
+    sum_s: float = 0.0
+    within_s: Mapping[str, int] = field(default_factory=dict)
+    """How many took at most so many seconds; the keys are numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountersStatus:
+    """What has happened since the start of the daemon."""
+
+    speech_s: float = 0.0
+    """Voiced time in the utterances that have ended, as the gate judged it."""
+    finals: Mapping[str, int] = field(default_factory=dict)
+    """Records, by provider."""
+    reconnects: Mapping[str, int] = field(default_factory=dict)
+    """How often an utterance had to go on with another connection, by why."""
+    latency: LatencyStatus = LatencyStatus()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +182,7 @@ class StatusDocument:
     """Whether the budget of the day is spent."""
     spool: SpoolStatus = SpoolStatus()
     store: StoreStatus = StoreStatus()
+    counters: CountersStatus = CountersStatus()
     sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     """What needs somebody's attention, each with its remedy where one is known."""
@@ -171,6 +205,7 @@ class StatusSources:
     budget_spent: Callable[[], bool] = bool
     spool: Callable[[], SpoolStatus] = SpoolStatus
     store: Callable[[], StoreStatus] = StoreStatus
+    counters: Callable[[], CountersStatus] = CountersStatus
     sinks: Callable[[], Mapping[str, SinkStatus]] = dict
     problems: Callable[[], list[str]] = list
     """What the parts cannot say of themselves: a rejected configuration, a log that fails …"""
@@ -190,6 +225,7 @@ def assemble(identity: StatusDocument, sources: StatusSources, uptime_s: float) 
         budget_spent=sources.budget_spent(),
         spool=sources.spool(),
         store=sources.store(),
+        counters=sources.counters(),
         sinks=sources.sinks(),
     )
     return replace(document, problems=(*problems_of(document), *sources.problems()))
@@ -206,6 +242,8 @@ def problems_of(document: StatusDocument) -> list[str]:
         problems.append(f"Audio that waits is kept in memory only: {document.spool.trouble}")
     if document.store.pending:
         problems.append(f"{document.store.pending} results wait for the store.")
+    if document.store.trouble:
+        problems.append(document.store.trouble)
     problems += [
         f"Sink {name} is down: {sink.message}"
         for name, sink in document.sinks.items()
@@ -253,6 +291,7 @@ def parse(body: Mapping[str, Any]) -> StatusDocument:
         "backlog": _build(BacklogStatus, body.get("backlog")),
         "spool": _build(SpoolStatus, body.get("spool")),
         "store": _build(StoreStatus, body.get("store")),
+        "counters": _counters(body.get("counters")),
         "problems": tuple(body.get("problems") or ()),
     }
     document: StatusDocument = _build(StatusDocument, {**body, **parts, "sinks": sinks})
@@ -279,6 +318,11 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _provider(body: object) -> ProviderStatus:
     provider: ProviderStatus = _build(ProviderStatus, body)
     return replace(provider, connections=tuple(provider.connections))
+
+
+def _counters(body: object) -> CountersStatus:
+    counters: CountersStatus = _build(CountersStatus, body)
+    return replace(counters, latency=_build(LatencyStatus, _mapping(body).get("latency")))
 
 
 def _build(kind: Any, body: object) -> Any:

@@ -155,21 +155,26 @@ class Dispatcher:
         else:
             self._enqueue(progress)
 
-    def drop(self, utterance_id: str) -> bool:
+    def drop(self, utterance_id: str, *, interrupt: bool = False) -> bool:
         """Give up an utterance that waits, with a record of what was committed of it.
 
         Returns whether its audio is not needed any more; it is while somebody speaks, or while a
-        provider has it in hand.
+        provider has it in hand. ``interrupt`` takes it away from a provider, which takes a moment.
         """
         progress = self._known.get(utterance_id)
         if progress is None:
             return True
-        if progress.tail is None or progress not in self._placement.waiting:
+        if progress.tail is None:
             return False
-        self._placement.waiting.remove(progress)
-        progress.unreadable = progress.truncated = True
-        self._finish(progress)
-        return True
+        if progress in self._placement.waiting:
+            self._placement.waiting.remove(progress)
+            progress.unreadable = progress.truncated = True
+            self._finish(progress)
+            return True
+        if interrupt and (link := self._link_of(utterance_id)) is not None:
+            progress.unreadable = progress.truncated = True
+            link.release()
+        return False
 
     @property
     def offline(self) -> bool:

@@ -33,6 +33,7 @@ from stt_edge.store.codec import (
 from stt_edge.store.database import Database
 from stt_edge.store.failures import UnreadableRowError, translated
 from stt_edge.store.opening import StoreOpening, open_database
+from stt_edge.store.retention import Retention
 from stt_edge.store.schema import check_version, connect_read_only
 
 FINISHED: Final = (UtteranceState.DONE, UtteranceState.DROPPED, UtteranceState.POISONED)
@@ -66,6 +67,8 @@ class Store:
         self._database = Database(connection, path)
         self.opening = opening
         """What had to be done to open it."""
+        self.retention = Retention(self._database)
+        """What deletes results."""
         self._unreadable: list[str] = []
 
     @classmethod
