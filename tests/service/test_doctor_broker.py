@@ -3,73 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stt_edge.service.doctor.broker import check_broker, connect_packet
 from stt_edge.service.doctor.finding import Finding, Level
+from stt_edge.sinks.mqtt import Options
 from tests.cli.test_doctor import write_certificate
+from tests.mosquitto import HOST, Mosquitto, free_port, needs_mosquitto
 from tests.service.doctoring import found
 
-needs_mosquitto = pytest.mark.skipif(
-    not shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin"),
-    reason="needs mosquitto",
-)
 
-
-@dataclass(frozen=True)
-class Options:
-    """What ``sinks: mqtt:`` says of the way to the broker."""
-
-    url: str
-    username: str | None = None
-    password_file: str | None = None
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-@contextlib.contextmanager
-def mosquitto(directory: Path, *lines: str) -> Iterator[int]:
-    """A broker with an account ``ear`` (password ``sesame``) and the lines of configuration."""
-    port = free_port()
+def broker(directory: Path, *lines: str, anonymous: bool = True) -> Mosquitto:
+    """A broker with an account ``ear``, whose password is ``sesame``."""
     accounts = directory / "accounts"
     accounts.touch()
     add = ["mosquitto_passwd", "-b", str(accounts), "ear", "sesame"]
     subprocess.run(add, check=True, capture_output=True)
-    accounts.chmod(0o644)
-    config = directory / "mosquitto.conf"
-    listener = [f"listener {port} 127.0.0.1", f"password_file {accounts}", "user root"]
-    config.write_text("\n".join([*listener, *lines]) + "\n")
-    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-    assert program is not None
-    broker = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
-    try:
-        deadline_s = time.monotonic() + 20
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert broker.poll() is None
-            assert time.monotonic() < deadline_s
-            time.sleep(0.02)
-        yield port
-    finally:
-        broker.terminate()
-        broker.wait()
+    lines = (f"password_file {accounts}", *lines)
+    return Mosquitto(directory / "broker", lines, anonymous=anonymous)
 
 
 async def look(options: Options) -> dict[str, Finding]:
@@ -86,9 +41,9 @@ def password(directory: Path, text: str) -> str:
 
 @needs_mosquitto
 async def test_a_broker_that_lets_us_in_is_well(tmp_path: Path) -> None:
-    with mosquitto(tmp_path, "allow_anonymous false") as port:
+    with broker(tmp_path, anonymous=False) as there:
         secret = password(tmp_path, "sesame\n")
-        steps = await look(Options(f"mqtt://127.0.0.1:{port}", "ear", secret))
+        steps = await look(Options(there.url, "ear", secret))
     assert list(steps) == ["name", "connection", "login"]
     assert {step.level for step in steps.values()} == {Level.OK}
     assert "lets ear in" in steps["login"].message
@@ -97,8 +52,8 @@ async def test_a_broker_that_lets_us_in_is_well(tmp_path: Path) -> None:
 @needs_mosquitto
 @pytest.mark.parametrize("text", ["wrong\n", None])
 async def test_a_login_that_is_refused_fails(text: str | None, tmp_path: Path) -> None:
-    with mosquitto(tmp_path, "allow_anonymous false") as port:
-        options = Options(f"mqtt://127.0.0.1:{port}")
+    with broker(tmp_path, anonymous=False) as there:
+        options = Options(there.url)
         if text is not None:
             options = replace(options, username="ear", password_file=password(tmp_path, text))
         login = (await look(options))["login"]
@@ -109,19 +64,19 @@ async def test_a_login_that_is_refused_fails(text: str | None, tmp_path: Path) -
 
 @needs_mosquitto
 async def test_a_password_file_that_is_missing_fails(tmp_path: Path) -> None:
-    with mosquitto(tmp_path, "allow_anonymous true") as port:
+    with broker(tmp_path) as there:
         gone = str(tmp_path / "gone")
-        login = (await look(Options(f"mqtt://127.0.0.1:{port}", "ear", gone)))["login"]
+        login = (await look(Options(there.url, "ear", gone)))["login"]
     assert (login.level, gone in login.message) == (Level.FAIL, True)
 
 
 @needs_mosquitto
 async def test_a_session_of_the_service_is_not_taken_over(tmp_path: Path) -> None:
-    with mosquitto(tmp_path, "allow_anonymous true") as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with broker(tmp_path) as there:
+        reader, writer = await asyncio.open_connection(HOST, there.port)
         writer.write(connect_packet("stt-edge-kitchen", None, None))
         assert (await reader.readexactly(4))[3] == 0
-        assert (await look(Options(f"mqtt://127.0.0.1:{port}")))["login"].level is Level.OK
+        assert (await look(Options(there.url)))["login"].level is Level.OK
         writer.write(b"\xc0\x00")  # PINGREQ
         async with asyncio.timeout(10):
             assert await reader.readexactly(2) == b"\xd0\x00"
@@ -157,10 +112,10 @@ async def test_what_is_no_broker_is_told_from_one() -> None:
 async def test_a_certificate_is_trusted_only_with_its_authority(tmp_path: Path) -> None:
     pytest.importorskip("cryptography", reason="cryptography is not installed")
     pem = write_certificate(tmp_path / "server.pem", 90.5)
-    lines = ("allow_anonymous true", f"certfile {pem}", f"keyfile {pem}")
-    with mosquitto(tmp_path, *lines) as port:
-        trusted = await look(Options(f"mqtts://127.0.0.1:{port}", ca_file=str(pem)))
-        stranger = await look(Options(f"mqtts://127.0.0.1:{port}"))
+    with broker(tmp_path, f"certfile {pem}", f"keyfile {pem}") as there:
+        url = f"mqtts://{HOST}:{there.port}"
+        trusted = await look(Options(url, ca_file=str(pem)))
+        stranger = await look(Options(url))
     assert "good for 90 days" in trusted["connection"].message
     assert trusted["login"].level is Level.OK
     assert list(stranger) == ["name", "connection"]

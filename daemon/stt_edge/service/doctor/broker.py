@@ -14,19 +14,18 @@ import ssl
 import struct
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 from stt_edge.errors import ProviderError, SttEdgeError
-from stt_edge.providers.secret_file import SecretFile
 from stt_edge.providers.transports.sockets import connect_failure
 from stt_edge.providers.transports.tls import tls_context
+from stt_edge.secret_file import SecretFile
 from stt_edge.service.doctor.finding import AS_ROOT, Finding, Level, doubtful, failing, well
 from stt_edge.service.doctor.network import Address, connected, failure, resolve, since
+from stt_edge.sinks.mqtt import Options
 
 _CONNECT_S: Final = 10.0
 _ANSWER_S: Final = 10.0
-_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 _CONNACK: Final = 0x20
 _DISCONNECT: Final = b"\xe0\x00"
 _REFUSALS: Final = {
@@ -38,9 +37,10 @@ _REFUSALS: Final = {
 }
 
 
-async def check_broker(name: str, options: Any) -> AsyncIterator[Finding]:
+async def check_broker(name: str, options: Options) -> AsyncIterator[Finding]:
     """Go to the broker that ``sinks: mqtt:`` names, as far as its welcome."""
-    address, secure = _address(options.url)
+    host, port, secure = options.address
+    address = Address("tcp", host, port)
     found = await resolve(f"{name}: name", address)
     yield found
     if found.level is not Level.OK:
@@ -75,7 +75,7 @@ def connect_packet(client_id: str, username: str | None, password: str | None) -
 async def _log_in(
     what: str,
     address: Address,
-    options: Any,
+    options: Options,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> Finding:
@@ -104,25 +104,19 @@ async def _log_in(
     return failing(what, f"{address} refuses us: {reason}.", remedy)
 
 
-def _address(url: str) -> tuple[Address, bool]:
-    parts = urlsplit(url)
-    port = parts.port or _PORTS.get(parts.scheme, 1883)
-    return Address("tcp", parts.hostname or "", port), parts.scheme == "mqtts"
-
-
-def _context(options: Any) -> ssl.SSLContext:
+def _context(options: Options) -> ssl.SSLContext:
     """Return how TLS is spoken. Raises ProviderError or OSError for files that cannot be used."""
-    context = tls_context(getattr(options, "ca_file", None))
-    if (certificate := getattr(options, "cert_file", None)) is not None:
-        context.load_cert_chain(certificate, getattr(options, "key_file", None))
+    context = tls_context(options.ca_file)
+    if options.cert_file is not None:
+        context.load_cert_chain(options.cert_file, options.key_file)
     return context
 
 
-def _password(options: Any) -> str | None:
+def _password(options: Options) -> str | None:
     """Return the password; None where there is none. Raises SttEdgeError or PermissionError."""
     if options.password_file is None:
         return None
-    secret = SecretFile(options.password_file)
+    secret = SecretFile(options.password_file, kind="password")
     if secret.path.exists() and not os.access(secret.path, os.R_OK):
         raise PermissionError(13, "", str(secret.path))
     return secret.read()

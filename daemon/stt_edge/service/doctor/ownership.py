@@ -20,16 +20,20 @@ _MOST_NAMED: Final = 5
 
 def check_paths(case: Case, credentials: Path = CREDENTIALS) -> Iterator[Finding]:
     """Look at configuration, credentials, state, logs and the control socket."""
-    found = [
-        *_configuration(case),
-        *_credentials(credentials, case.user),
-        *_private(case.paths.state, case.user, "results and what was said"),
-        *_private(case.paths.runtime, case.user, "what is being said", group_may_enter=True),
-        *_logs(case),
-        *_socket(case),
-    ]
-    yield from found
-    if not found:
+    is_well = True
+    # What everybody may see comes first: the first that may not be seen ends it.
+    for part in (
+        _configuration(case),
+        _logs(case),
+        _socket(case),
+        _private(case.paths.runtime, case.user, "what is being said", group_may_enter=True),
+        _private(case.paths.state, case.user, "results and what was said"),
+        _credentials(credentials, case.user),
+    ):
+        for finding in part:
+            is_well = False
+            yield finding
+    if is_well:
         yield well("paths", "Owners and modes are as they should be.")
 
 
