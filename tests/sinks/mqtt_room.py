@@ -49,6 +49,7 @@ class Program:
             "provider": {"name": "echo", "state": self.provider},
             "providers": [{"name": "echo", "state": self.provider}],
             "backlog": {"utterances": int(self.waiting_s > 0), "seconds": self.waiting_s},
+            "spool": {"seconds": self.waiting_s},
             "sinks": {"mqtt": {"state": "ok", "pending": 0}},
         }
 

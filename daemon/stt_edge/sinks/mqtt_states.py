@@ -33,8 +33,8 @@ def states_of(document: Mapping[str, Any], topics: Topics) -> list[State]:
     muted = _switch(on=bool(document.get("muted")))
     speech = _switch(on=bool(_part(document, "speech").get("open")))
     provider = _switch(on=_part(document, "provider").get("state") == "up")
-    backlog = _part(document, "backlog")
-    status = encoded({**document, "spool_seconds": backlog.get("seconds", 0.0)})
+    waiting_s = _part(document, "spool").get("seconds", 0.0)
+    status = encoded({**document, "spool_seconds": waiting_s})
     return [
         State(topics.mute, muted, muted),
         State(topics.speech, speech, speech),

@@ -179,6 +179,7 @@ class _House:
             "node": _NODE,
             "audio": {"command": [sys.executable, "-c", _SILENCE]},
             "sinks": {"mqtt": {"url": f"mqtt://127.0.0.1:{self._port}"}},
+            "store": {"max_mb": 1000},
         }
 
     def _sink(self) -> dict[str, Any]:
