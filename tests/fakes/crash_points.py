@@ -33,6 +33,8 @@ class CrashPoint:
     nth: int = 1
     next_start: bool = False
     """Reached when a daemon starts behind one that was killed in mid-sentence."""
+    durable: bool = False
+    """Reached where everything goes to the disk at once."""
 
     @property
     def name(self) -> str:
@@ -55,6 +57,9 @@ _FILE: Final = "stt_edge.sinks.jsonl_file"
 _FOLLOWER: Final = "stt_edge.sinks.follower"
 _PROGRESS: Final = "stt_edge.session.progress"
 _PIPELINE: Final = "stt_edge.service.pipeline"
+_COPIES: Final = "stt_edge.utterance.copies"
+_MQTT: Final = "stt_edge.sinks.mqtt_sink"
+_MQTT_CLIENT: Final = "stt_edge.sinks.mqtt_client"
 _RESULTS: Final = "stt_edge.service.results"
 
 POINTS: Final = (
@@ -89,7 +94,20 @@ POINTS: Final = (
     CrashPoint(BEFORE, _FOLLOWER, "Follower._hand_over"),
     CrashPoint(AFTER, _FOLLOWER, "Follower._hand_over"),
     *_both(_STORE, "Store.set_cursor"),
+    *_both(_MQTT, "MqttSink.open"),
+    *_both(_MQTT, "MqttSink.write"),
+    CrashPoint(BEFORE, _MQTT_CLIENT, "Client.deliver", within=f"{_MQTT}:MqttSink.write"),
+    CrashPoint(AFTER, _MQTT_CLIENT, "Client.deliver", within=f"{_MQTT}:MqttSink.write"),
+    # It is copied to the disk.
+    *_both(_COPIES, "ColdCopies.catch_up", durable=True),
+    CrashPoint(HALF, _DISK, "RealDisk.write", f"{_COPIES}:ColdCopies._copy_whole", durable=True),
+    CrashPoint(BEFORE, _DISK, "RealDisk.fsync", f"{_COPIES}:ColdCopies._copy_whole", durable=True),
+    *_both(_DISK, "RealDisk.rename", within=f"{_COPIES}:ColdCopies._copy_whole", durable=True),
+    CrashPoint(HALF, _DISK, "RealDisk.write", f"{_COPIES}:ColdCopies._copy_rest", durable=True),
+    CrashPoint(BEFORE, _DISK, "RealDisk.unlink", f"{_COPIES}:ColdCopies.tidy", durable=True),
+    CrashPoint(AFTER, _DISK, "RealDisk.unlink", f"{_COPIES}:ColdCopies.tidy", durable=True),
     # A start behind a crash.
+    *_both(_LOG, "UtteranceLog.recover_cold", next_start=True),
     *_both(_LOG, "UtteranceLog.recover", next_start=True),
     CrashPoint(BEFORE, _LOG, "UtteranceLog._end_crashed", next_start=True),
     *_both(_STORE, "Store.open", next_start=True),
@@ -120,6 +138,18 @@ class _Inside:
         self.depth = 0
 
     def watch(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def watched_later(*args: Any, **kwargs: Any) -> Any:
+                self.depth += 1
+                try:
+                    return await function(*args, **kwargs)
+                finally:
+                    self.depth -= 1
+
+            return watched_later
+
         @wraps(function)
         def watched(*args: Any, **kwargs: Any) -> Any:
             self.depth += 1

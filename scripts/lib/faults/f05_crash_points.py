@@ -53,6 +53,8 @@ async def _die_at(points: Sequence[CrashPoint], work: Path) -> list[Evidence]:
         mosquitto = None
         if broker.can_be_had():
             mosquitto = stack.enter_context(broker.Broker(work / "broker"))
+        elif any("Mqtt" in point.function for point in points):
+            raise FaultError("there is no mosquitto, or no mosquitto_sub")
 
         async def one_after_the_other() -> None:
             while waiting:
@@ -73,7 +75,10 @@ async def _die_once(house: House, point: CrashPoint) -> Evidence:
     """Let one daemon die at a point while somebody speaks, then let the next put it right."""
     evidence = Evidence()
     async with service_of() as service, house:
-        house.furnish(service)
+        if point.durable:
+            house.furnish(service, spool={"durable": "always", "keep_free_mb": 0})
+        else:
+            house.furnish(service)
         speaker = Speaker(house, random.Random(1))
         if point.next_start:
             await _crash_in_speech(house, speaker)

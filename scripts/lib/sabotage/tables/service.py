@@ -45,8 +45,8 @@ TABLE: Final = (
         (
             Edit(
                 "service.daemon",
-                "        replaced = self._providers.apply(new)\n",
-                "        self._config = new\n        replaced = self._providers.apply(new)\n",
+                "        prepared = self._providers.prepare(new)\n",
+                "        self._config = new\n        prepared = self._providers.prepare(new)\n",
             ),
         ),
         (_DAEMON,),
@@ -89,8 +89,8 @@ TABLE: Final = (
         (
             Edit(
                 "service.pipeline",
-                "            left += await self._recover_audio(info)\n",
-                "            left += 1\n",
+                "sum([await self._take_up(there[id_]) for id_ in self.log.ids() if id_ in there])",
+                "len(there)",
             ),
         ),
         ("service/test_pipeline.py",),

@@ -80,11 +80,10 @@ TABLE: Final = (
         (
             Edit(
                 "sinks.follower",
-                "                await self._hand_over(record)\n"
-                "                position = self._position = seq\n",
-                "                position = self._position = seq\n"
+                "                await self._hand_over(records[first : first + at_once])\n",
+                "                self._position = records[-1][0]\n"
                 "                await self._save_cursor()\n"
-                "                await self._hand_over(record)\n",
+                "                await self._hand_over(records[first : first + at_once])\n",
             ),
         ),
         (_FOLLOWER,),
@@ -105,11 +104,8 @@ TABLE: Final = (
         (
             Edit(
                 "sinks.follower",
-                "                if attempt == self._settings.refusals:\n"
-                "                    self._put_aside(record, error)\n"
-                "                    return\n",
-                "                if attempt == self._settings.refusals:\n"
-                "                    raise SinkUnavailableError(str(error)) from error\n",
+                "                return\n        self._put_aside(record, error)\n",
+                "                return\n        raise SinkUnavailableError('') from error\n",
             ),
         ),
         (_FOLLOWER,),
