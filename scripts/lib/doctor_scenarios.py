@@ -6,13 +6,9 @@ import json
 import time
 from typing import Any, Final
 
-from scripts.lib.room import LONG, UNIT, Room
+from scripts.lib.room import LONG, UNIT, Room, ScenarioError
 
 _DROP_IN: Final = f"/etc/systemd/system/{UNIT}.d/weaker.conf"
-
-
-class ScenarioError(Exception):
-    """The service did not do what it promises."""
 
 
 def doctor_finds_nothing_wrong_and_disturbs_nothing(room: Room) -> str:

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from scripts.lib.container import wait_until
 from scripts.lib.doctor_scenarios import (
-    ScenarioError,
     doctor_finds_nothing_wrong_and_disturbs_nothing,
     doctor_names_a_unit_that_was_weakened,
     doctor_says_what_another_user_may_not_see,
@@ -24,6 +23,7 @@ from scripts.lib.room import (
     MICROPHONE,
     UNIT,
     Room,
+    ScenarioError,
 )
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from scripts.lib.container import Container, ContainerError
 from scripts.lib.room import UNIT, Room, install
-from scripts.lib.scenarios import SCENARIOS, ScenarioError
+from scripts.lib.room import ScenarioError
+from scripts.lib.scenarios import SCENARIOS
 
 PROJECT = Path(__file__).resolve().parents[2]
 

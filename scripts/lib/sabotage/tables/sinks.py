@@ -80,10 +80,10 @@ TABLE: Final = (
         (
             Edit(
                 "sinks.follower",
-                "                await self._hand_over(records[first : first + at_once])\n",
-                "                self._position = records[-1][0]\n"
-                "                await self._save_cursor()\n"
-                "                await self._hand_over(records[first : first + at_once])\n",
+                "            await self._hand_over(records)\n",
+                "            self._position = records[-1][0]\n"
+                "            await self._save_cursor()\n"
+                "            await self._hand_over(records)\n",
             ),
         ),
         (_FOLLOWER,),
