@@ -276,9 +276,10 @@ class Daemon:
         if self._early is not None:
             self._early.append(event)
             return
+        if isinstance(event, EarSaid | EarGone):
+            return
+        self._pipeline.take(event)  # first: everything else can wait until speech is on its way
         match event:
-            case EarSaid() | EarGone():
-                return
             case UtteranceOpened(head):
                 self._spoken(head)
                 self._spool.look()
@@ -289,7 +290,6 @@ class Daemon:
                 self._stopping.set()
             case _:
                 pass
-        self._pipeline.take(event)
 
     def _spoken(self, head: UtteranceStart | None) -> None:
         self._status.speaking = head
