@@ -10,7 +10,7 @@ _POWER: Final = "utterance/test_power_cut.py"
 _RULES: Final = "utterance/test_spool_rules.py"
 _THREAD: Final = "service/test_spool_thread.py"
 _SPOOL: Final = "service/test_spool.py"
-
+_MODEL: Final = "utterance/test_spool_model.py"
 
 TABLE: Final = (
     Sabotage(
@@ -55,7 +55,7 @@ TABLE: Final = (
                 "return path",
             ),
         ),
-        (_POWER, _THREAD),
+        (_POWER, _MODEL),
     ),
     Sabotage(
         "what could not be synced is never trusted again",
@@ -77,7 +77,7 @@ TABLE: Final = (
                 "        if True:\n            with self._lock:\n",
             ),
         ),
-        (_POWER, _THREAD),
+        (_POWER, _MODEL),
     ),
     Sabotage(
         "in an outage speech goes to the disk at once",
