@@ -17,6 +17,7 @@ from stt_edge.clock import SystemClock
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.model import AudioSpan
 from stt_edge.providers.base import PartTimes, Provider
+from stt_edge.session.chain import SessionRules
 from stt_edge.session.dispatcher import Dispatcher
 from stt_edge.session.standing import Standing
 from tests.fakes.clock import FakeClock
@@ -68,6 +69,7 @@ class Talk:
             MemoryListener(),
             SystemClock(),
             node="here",
+            rules=SessionRules(hold_s=0),
             rng=AtOnce(),
         )
 

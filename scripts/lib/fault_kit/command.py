@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -21,6 +22,9 @@ MINUTES_VARIABLE = "STT_EDGE_SOAK_MINUTES"
 def main(argv: list[str] | None = None) -> int:
     """Do what is asked; return the exit code."""
     arguments = _parser().parse_args(argv)
+    # What a shell starts in the background ignores the first of them.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     # A daemon that is killed in its handshake is what is wanted here.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     if arguments.minutes:

@@ -7,6 +7,7 @@ every record has to be in the JSONL file once, and on MQTT at least once.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import sqlite3
@@ -17,6 +18,11 @@ from typing import Final
 
 from scripts.lib.fault_kit.fault import FaultError
 
+WordPlace = tuple[str, int, int]
+"""A word, its first sample, and the first one behind it."""
+
+_OVERLAP_SAMPLES: Final = 1600
+"""A word may reach so far into the next."""
 _FINISHED: Final = ("done", "dropped", "poisoned")
 _SOME_BYTES: Final = 4096
 """A segment file as large as this has audio in it, not only its heads."""
@@ -30,6 +36,8 @@ class Evidence:
     """(utterance, number) and the text of each part that was ever committed."""
     records: dict[str, str] = field(default_factory=dict)
     """Id and text of each record that was ever committed."""
+    words: dict[str, list[WordPlace]] = field(default_factory=dict)
+    """Id and words of each record."""
     heard: set[str] = field(default_factory=set)
     """Utterances that were not finished at some time and had audio then."""
 
@@ -48,6 +56,7 @@ class Evidence:
                 self.heard.add(utterance_id)
             elif state == "ended" and utterance_id not in {key[0] for key in found.parts}:
                 raise FaultError(f"{utterance_id} has neither audio nor a result")
+        self.words |= found.words
         self.parts |= found.parts
         self.records |= found.records
 
@@ -79,11 +88,11 @@ class Evidence:
             raise FaultError(f"committed records that were never published: {missing}")
 
     def check_words(self) -> None:
-        """See that no word of a sentence is in its record twice. Raises FaultError."""
-        for record_id, text in self.records.items():
-            words = text.split()
-            if len(words) != len(set(words)):
-                raise FaultError(f"record {record_id} has words twice: {text}")
+        """See that no stretch of audio is in its record twice. Raises FaultError."""
+        for record_id, words in self.words.items():
+            for (one, _, end), (other, start, _) in itertools.pairwise(sorted(words, key=_start)):
+                if start < end - _OVERLAP_SAMPLES:
+                    raise FaultError(f"record {record_id} has one sound twice: {one}, {other}")
 
 
 def lines_of(jsonl: Path) -> list[dict[str, object]]:
@@ -114,6 +123,7 @@ class _Contents:
     texts: dict[str, str] = field(default_factory=dict)
     """What the records of each utterance say."""
     states: dict[str, str] = field(default_factory=dict)
+    words: dict[str, list[WordPlace]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path) -> _Contents:
@@ -140,11 +150,16 @@ class _Contents:
         for record_id, utterance_id, body in connection.execute(
             "SELECT id, utterance_id, body FROM records ORDER BY seq"
         ):
-            text = json.loads(body)["text"]
-            found.records[record_id] = text
+            record = json.loads(body)
+            text = found.records[record_id] = record["text"]
+            found.words[record_id] = [(word[0], word[1], word[2]) for word in record["words"]]
             found.texts[utterance_id] = f"{found.texts.get(utterance_id, '')} {text}"
         found.states.update(connection.execute("SELECT id, state FROM utterances"))
         return found
+
+
+def _start(word: WordPlace) -> int:
+    return word[1]
 
 
 def _audio_bytes(folder: Path, utterance_id: str) -> int:

@@ -64,7 +64,7 @@ async def _one(house: House, speaker: Speaker, good: str, number: int) -> None:
     await house.until(lambda: house.log.count("the configuration was read again") > taken)
     await house.until(lambda: len(house.records) == 2 * (number + 1))
     told_s = house.manager.alive_at_s
-    await house.until(lambda: house.manager.alive_at_s > told_s, _WATCHDOG_S)
+    await house.until(lambda: house.manager.alive_at_s > told_s)
 
 
 async def _hang_up_in_speech(house: House, speaker: Speaker) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from scripts.lib.fault_kit.evidence import Evidence
 from scripts.lib.fault_kit.fault import FaultError, progress
 from scripts.lib.fault_kit.house import House, Speaker, service_of
 from scripts.lib.faults.f04_kills import settle, verify
-from scripts.lib.process_cost import descendants, read
+from scripts.lib.process_cost import descendants
 from tests.simulators.core import Faults, Simulator
 
 NAME = "F21"
@@ -43,8 +44,9 @@ class Sample:
     """What the daemon has of the machine at a moment."""
 
     minute: float
-    pss_mib: float
-    """Of main, the ear and what it hears, together."""
+    main_mib: float
+    """Memory of its own, not what it shares with programs that come and go."""
+    ear_mib: float
     descriptors: int
     """Of main."""
     threads: int
@@ -104,13 +106,19 @@ def _note(path: Path, values: Sequence[object]) -> None:
 
 def _sample(pid: int, minute: float) -> Sample:
     process = Path(f"/proc/{pid}")
-    cost = read(descendants(pid))
+    ear, *_ = (child for child in descendants(pid) if child != pid)
     return Sample(
         round(minute, 2),
-        round(cost.pss_kib / 1024, 2),
+        _own_mib(pid),
+        _own_mib(ear),
         len(list((process / "fd").iterdir())),
         len(list((process / "task").iterdir())),
     )
+
+
+def _own_mib(pid: int) -> float:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return round(int(re.findall(r"^Anonymous:\s+(\d+) kB", rollup, re.MULTILINE)[0]) / 1024, 2)
 
 
 def _check(house: House, speaker: Speaker, minutes: float) -> str:
@@ -137,15 +145,17 @@ def _judge(samples: list[Sample]) -> str:
     warm = [sample for sample in samples if sample.minute >= WARM_UP_MINUTES]
     window = max(1, min(_WINDOW, len(warm) // 2))
     first, last = warm[:window], warm[-window:]
-    grown = _median(last, "pss_mib") - _median(first, "pss_mib")
+    main = _median(last, "main_mib") - _median(first, "main_mib")
+    ear = _median(last, "ear_mib") - _median(first, "ear_mib")
     descriptors = _median(last, "descriptors") - _median(first, "descriptors")
     threads = _median(last, "threads") - _median(first, "threads")
     figures = (
-        f"memory {_median(first, 'pss_mib'):.1f} MiB, {grown:+.2f} MiB from minute "
-        f"{WARM_UP_MINUTES:.0f} on, descriptors {_median(last, 'descriptors'):.0f} "
+        f"from minute {WARM_UP_MINUTES:.0f} on: main {_median(last, 'main_mib'):.1f} MiB "
+        f"({main:+.2f}), ear {_median(last, 'ear_mib'):.1f} MiB ({ear:+.2f}), descriptors "
+        f"{_median(last, 'descriptors'):.0f} "
         f"({descriptors:+.0f}), threads {threads:+.0f}"
     )
-    if grown >= MOST_GROWTH_MIB or descriptors > 0 or threads > 0:
+    if main + ear >= MOST_GROWTH_MIB or descriptors > 0 or threads > 0:
         raise FaultError(figures)
     return figures
 
