@@ -88,7 +88,7 @@ TABLE: Final = (
                 "at_once = self._leaving",
             ),
         ),
-        (_THREAD,),
+        ("faults/test_outage_on_disk.py",),
     ),
     Sabotage(
         "at the end everything goes to the disk",
@@ -99,7 +99,7 @@ TABLE: Final = (
                 "at_once = self._offline",
             ),
         ),
-        (_THREAD,),
+        ("faults/test_outage_on_disk.py",),
     ),
     Sabotage(
         "what is not done after five seconds goes to the disk",
