@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-
 from scripts.lib.deb import completion, control, lock, manual, roff, tree
 from scripts.lib.deb.command_line import parsers, shown_actions
-from scripts.lib.deb.target import MACHINES, SUITES, target
+from scripts.lib.deb.target import MACHINES, SUITES, Target, target
+
 from stt_edge import __version__
 from stt_edge.config.schema import keys_of
 from stt_edge.config.settings import Config
@@ -43,7 +44,7 @@ def test_the_version_grows_with_the_program_and_with_the_release_of_debian() -> 
         control.debian_version("0.2.0", 13),
         control.debian_version("0.2.1", 12),
     ]
-    for earlier, later in zip(written, written[1:], strict=False):
+    for earlier, later in itertools.pairwise(written):
         argv = ["dpkg", "--compare-versions", earlier, "lt", later]
         assert subprocess.run(argv, check=False).returncode == 0, (earlier, later)
 
@@ -115,13 +116,13 @@ def test_every_package_of_the_lock_file_has_a_hash() -> None:
 
 
 @pytest.mark.parametrize("goal", TARGETS, ids=lambda g: f"{g.suite.release}-{g.architecture}")
-def test_wheels_are_chosen_for_the_machine_and_the_python_of_the_target(goal: object) -> None:
-    options = lock.platform_options(goal)  # type: ignore[arg-type]
-    machine = MACHINES[goal.architecture]  # type: ignore[attr-defined]
-    platforms = [b for a, b in zip(options, options[1:], strict=False) if a == "--platform"]
+def test_wheels_are_chosen_for_the_machine_and_the_python_of_the_target(goal: Target) -> None:
+    options = lock.platform_options(goal)
+    machine = MACHINES[goal.architecture]
+    platforms = [b for a, b in itertools.pairwise(options) if a == "--platform"]
     assert platforms
     assert all(tag.endswith(f"_{machine}") for tag in platforms)
-    assert f"--python-version={goal.python_tag}" in options  # type: ignore[attr-defined]
+    assert f"--python-version={goal.python_tag}" in options
 
 
 # Manual pages and completion
