@@ -170,6 +170,13 @@ def test_a_drop_in_opens_no_more_than_it_says(tmp_path: Path, drop_in: str, thre
         assert done.returncode == 0, done.stdout[-200:]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_calls_by_which_main_shuts_itself_out_of_sound_are_allowed_by_name(name: str) -> None:
+    calls = [f"landlock_{what}" for what in ("create_ruleset", "add_rule", "restrict_self")]
+    # Last: a list that begins with ~ takes away from what came before.
+    assert directives(name)["SystemCallFilter"][-1].split() == calls
+
+
 @needs_systemd_analyze
 @pytest.mark.parametrize("name", NAMES)
 def test_the_sandbox_scores_no_worse_than_it_did(name: str) -> None:
