@@ -60,6 +60,16 @@ def files_belong_to_root_and_keys_to_the_service(room: PackageRoom) -> str:
     return score.strip("→ ").partition(":")[2].strip(" 🙂😀😐")
 
 
+def main_has_shut_itself_out_of_the_sound_devices(room: PackageRoom) -> str:
+    """Where the kernel has Landlock, the system-call filter lets main use it; else it is said."""
+    ask = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))"
+    version = int(room.machine.run("python3", "-c", ask))
+    texts = [str(entry.get("MESSAGE")) for entry in room.machine.journal("-u", UNIT)]
+    said = [text for text in texts if "could open sound devices" in text]
+    _expect(bool(said) == (version < 1), f"the journal says so or not: {said}")
+    return said[0] if said else f"by Landlock, version {version}"
+
+
 def speech_is_transcribed(room: PackageRoom) -> str:
     """With the engine that comes along, and no configuration but the microphone's name."""
     room.room.configure({})
@@ -191,6 +201,7 @@ SCENARIOS: Final[tuple[Callable[[PackageRoom], str], ...]] = (
     is_installed_and_purged_where_no_systemd_runs,
     installation_starts_the_service,
     files_belong_to_root_and_keys_to_the_service,
+    main_has_shut_itself_out_of_the_sound_devices,
     speech_is_transcribed,
     upgrade_keeps_the_configuration_and_speech_that_waits,
     upgrade_with_a_wrong_configuration_goes_on_as_before,
