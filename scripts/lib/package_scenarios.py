@@ -18,6 +18,10 @@ _WITHOUT_KEY: Final = {
 }
 
 
+_DROP_INS: Final = "/etc/systemd/system/stt-edge.service.d"
+_EXAMPLES: Final = "/usr/share/doc/stt-edge/examples"
+
+
 def is_installed_and_purged_where_no_systemd_runs(room: PackageRoom) -> str:
     """In a chroot, as where an image is built: everything but starting."""
     chroot = ["chroot", str(room.root), "env", "DEBIAN_FRONTEND=noninteractive"]
@@ -43,7 +47,10 @@ def installation_starts_the_service(room: PackageRoom) -> str:
     _expect("An utterance was transcribed" in said, "journalctl -x knows its events")
     for page in ("/usr/share/man/man1/stt-edge.1.gz", "/usr/share/man/man5/stt-edge.yaml.5.gz"):
         _expect((room.root / page.lstrip("/")).is_file(), f"there is {page}")
-    return f"installed in {took:.0f} s, ready {ready_ms:.0f} ms after its start"
+    kind = machine.show(UNIT, "Type")
+    later = int(machine.run("systemctl", "--version").split()[1]) >= 254
+    _expect(kind == ("notify-reload" if later else "notify"), f"not the type {kind}")
+    return f"installed in {took:.0f} s, {kind}, ready {ready_ms:.0f} ms after its start"
 
 
 def files_belong_to_root_and_keys_to_the_service(room: PackageRoom) -> str:
@@ -63,11 +70,23 @@ def files_belong_to_root_and_keys_to_the_service(room: PackageRoom) -> str:
 def main_has_shut_itself_out_of_the_sound_devices(room: PackageRoom) -> str:
     """Where the kernel has Landlock, the system-call filter lets main use it; else it is said."""
     ask = "import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))"
-    version = int(room.machine.run("python3", "-c", ask))
-    texts = [str(entry.get("MESSAGE")) for entry in room.machine.journal("-u", UNIT)]
-    said = [text for text in texts if "could open sound devices" in text]
-    _expect(bool(said) == (version < 1), f"the journal says so or not: {said}")
-    return said[0] if said else f"by Landlock, version {version}"
+    has_landlock = int(room.machine.run("python3", "-c", ask)) > 0
+    # Everybody may write there, but for Landlock.
+    room.machine.run("mkdir", "-p", "-m", "777", "/dev/snd")
+    since = room.machine.now_us()
+    room.room.configure({"sinks": {"jsonl": {"path": "/dev/snd/probe.jsonl"}}})
+    room.machine.run("systemctl", "restart", UNIT)
+    found: list[str] = []
+
+    def is_refused() -> bool:
+        texts = [str(e.get("MESSAGE")) for e in room.machine.journal("-u", UNIT, since_us=since)]
+        sign = "/dev/snd/probe.jsonl" if has_landlock else "could open sound devices"
+        found[:] = [text for text in texts if sign in text]
+        return bool(found)
+
+    wait_until(is_refused, 20, "the journal says that it may not, or that it could")
+    _expect("Permission denied" in found[0] or not has_landlock, f"it may not: {found[0]}")
+    return found[0]
 
 
 def speech_is_transcribed(room: PackageRoom) -> str:
@@ -76,6 +95,47 @@ def speech_is_transcribed(room: PackageRoom) -> str:
     room.machine.run("systemctl", "restart", UNIT)
     room.room.wait_hearing()
     return speech_becomes_a_journal_entry_and_a_line(room.room)
+
+
+def keys_can_be_systemd_credentials(room: PackageRoom) -> str:
+    """With the drop-in as it comes along, a key that root alone may read reaches the provider."""
+    key = room.root / _KEY.lstrip("/")
+    key.write_text("not-a-key\n", encoding="utf-8")
+    key.chmod(0o600)
+    room.machine.run("mkdir", "-p", _DROP_INS)
+    room.machine.run("cp", f"{_EXAMPLES}/20-credentials.conf", _DROP_INS)
+    room.machine.run("systemctl", "daemon-reload")
+    nobody_listens = "ws://127.0.0.1:9"
+    deepgram = {"name": "deepgram", "api_key_file": "deepgram", "url": nobody_listens}
+    room.room.configure({"providers": [deepgram]})
+    since, before = room.machine.now_us(), len(room.room.records())
+    room.machine.run("systemctl", "restart", UNIT)
+    room.room.wait_hearing()
+    room.room.speak("short")
+    texts: list[str] = []
+
+    def has_tried() -> bool:
+        entries = room.machine.journal("-u", UNIT, since_us=since)
+        texts[:] = [text for e in entries if "provider deepgram is" in (text := str(e["MESSAGE"]))]
+        return bool(texts)
+
+    wait_until(has_tried, 30, "the provider is tried")
+    room.machine.run("rm", "-r", _DROP_INS)
+    room.machine.run("systemctl", "daemon-reload")
+    room.room.configure({})
+    room.machine.run("systemctl", "restart", UNIT)
+    room.room.wait_records(before, 60)
+    _expect("is down" in texts[0], f"the key was read and the address tried: {texts[0]}")
+    return texts[0]
+
+
+def extra_parts_say_what_they_need(room: PackageRoom) -> str:
+    """Without pip it is said how to get it; nothing is missing where nothing was added."""
+    command = 'stt-edge-extra aws 2>&1; echo "exit code $?"; stt-edge-extra --check'
+    said = room.machine.run("sh", "-c", command)
+    _expect("apt install python3-pip" in said, f"it says what to install: {said}")
+    _expect("exit code 69" in said, f"it says that something is not there: {said}")
+    return said.splitlines()[0]
 
 
 def upgrade_keeps_the_configuration_and_speech_that_waits(room: PackageRoom) -> str:
@@ -203,6 +263,8 @@ SCENARIOS: Final[tuple[Callable[[PackageRoom], str], ...]] = (
     files_belong_to_root_and_keys_to_the_service,
     main_has_shut_itself_out_of_the_sound_devices,
     speech_is_transcribed,
+    keys_can_be_systemd_credentials,
+    extra_parts_say_what_they_need,
     upgrade_keeps_the_configuration_and_speech_that_waits,
     upgrade_with_a_wrong_configuration_goes_on_as_before,
     wrong_configuration_is_not_started,

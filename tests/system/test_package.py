@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from scripts.lib.deb import completion, control, lock, manual, roff, tree
+from scripts.lib.deb import completion, control, lock, manual, pages, roff, tree
 from scripts.lib.deb.command_line import parsers, shown_actions
 from scripts.lib.deb.target import MACHINES, SUITES, Target, target
 
@@ -250,3 +250,31 @@ def test_a_drop_in_for_a_later_systemd_is_in_force_only_where_there_is_one(
         drop_in = package / "usr/lib/systemd/system" / unit / tree.NOTIFY_RELOAD
         assert drop_in.is_file() == understood
     assert (package / "usr/share/doc/stt-edge/examples" / tree.NOTIFY_RELOAD).is_file()
+
+
+# Without a package
+
+
+INSTALL: Final = (ROOT / "scripts" / "install").read_text(encoding="utf-8")
+
+
+def test_an_installation_without_a_package_has_the_files_of_the_package() -> None:
+    copied = {source for source, _ in re.findall(r'(?m)^    "(\S+) (/\S+)"$', INSTALL)}
+    packaged = {source for source, _, _ in tree.FILES if not source.startswith("config/debian/")}
+    assert copied | {"config/stt-edge.yaml"} == packaged
+    assert "config/stt-edge.yaml" in INSTALL
+
+
+def test_it_takes_away_what_it_makes(tmp_path: Path) -> None:
+    pages.write(tmp_path, "2026-01-31")
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    listed = re.search(r"(?m)^PAGES=\((.+)\)$", INSTALL)
+    assert listed is not None
+    assert set(listed[1].split()) == made
+
+
+@pytest.mark.parametrize("path", ["scripts/lib/debian_root.sh", "scripts/lib/deb/in_root.sh"])
+def test_a_part_of_the_build_has_no_mistake_the_shell_can_see(path: str) -> None:
+    argv = ["bash", "-n", str(ROOT / path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

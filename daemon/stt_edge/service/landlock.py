@@ -65,7 +65,7 @@ def shut_out(forbidden: Path) -> str:
         size = ctypes.c_size_t(ctypes.sizeof(handled))
         ruleset = _call(libc, _CREATE_RULESET, ctypes.byref(handled), size, 0)
     except OSError as error:
-        return f"the kernel has no Landlock ({error.strerror})"
+        return f"Landlock is not to be had ({error.strerror})"
     try:
         for path in _beside(forbidden):
             _allow(libc, ruleset, path)
