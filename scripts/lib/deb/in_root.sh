@@ -14,7 +14,7 @@ rm -rf $venv
 
 # Programs of others, what a shell would source to work in here, what only a build would need.
 find $venv/bin -mindepth 1 ! -name 'python*' ! -name stt-edge -delete
-rm -rf $venv/include $venv/share $venv/lib/python"$1"/site-packages/lib64
+rm -rf $venv/.gitignore $venv/include $venv/share $venv/lib/python"$1"/site-packages/lib64
 find $venv -name __pycache__ -prune -exec rm -rf {} +
 # pip notes where a wheel lay.
 find $venv -name direct_url.json -delete
