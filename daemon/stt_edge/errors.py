@@ -4,6 +4,7 @@ SttEdgeError
 ├── ConfigError            the configuration file is wrong (exit 78)
 ├── UnavailableError       something needed is not there now (exit 69)
 ├── PermissionDeniedError  the system or a provider says no (exit 77)
+├── SecretError            a file holds no usable key or password (exit 77)
 ├── TemporaryError         it may work later (exit 75)
 ├── InputError             a file given to work on cannot be used (exit 1)
 ├── DeviceError            capture cannot start or go on
@@ -81,6 +82,12 @@ class UnavailableError(SttEdgeError):
 
 class PermissionDeniedError(SttEdgeError):
     """The operating system or a provider refuses."""
+
+    exit_code = ExitCode.PERMISSION
+
+
+class SecretError(SttEdgeError):
+    """A file that should hold a key or a password holds none that can be used."""
 
     exit_code = ExitCode.PERMISSION
 

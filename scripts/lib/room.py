@@ -47,6 +47,10 @@ ctl.mic {{ type pulse server "unix:{_SOCKET}" }}
 _LEFT_BEHIND: Final = ("var/lib/stt-edge", "var/log/stt-edge", "var/log/journal", "run/stt-edge")
 
 
+class ScenarioError(Exception):
+    """The service did not do what it promises."""
+
+
 def install(project: Path, wheels: Path, root: Path) -> None:
     """Install the program into a root file system as the README tells a person to do it."""
     for name in _LEFT_BEHIND:

@@ -7,6 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from scripts.lib.container import wait_until
+from scripts.lib.doctor_scenarios import (
+    doctor_finds_nothing_wrong_and_disturbs_nothing,
+    doctor_names_a_unit_that_was_weakened,
+    doctor_says_what_another_user_may_not_see,
+    doctor_says_why_the_service_does_not_run,
+    reloads_in_mid_sentence_lose_nothing,
+)
 from scripts.lib.room import (
     CONFIG_REJECTED,
     DEVICE_BACK,
@@ -16,11 +23,8 @@ from scripts.lib.room import (
     MICROPHONE,
     UNIT,
     Room,
+    ScenarioError,
 )
-
-
-class ScenarioError(Exception):
-    """The service did not do what it promises."""
 
 
 def starts_and_gets_ready(room: Room) -> str:
@@ -260,6 +264,11 @@ SCENARIOS: Final[tuple[Callable[[Room], str], ...]] = (
     speech_becomes_a_journal_entry_and_a_line,
     reload_takes_up_new_gate_settings,
     reload_keeps_the_old_configuration_when_the_new_one_is_bad,
+    reloads_in_mid_sentence_lose_nothing,
+    doctor_finds_nothing_wrong_and_disturbs_nothing,
+    doctor_names_a_unit_that_was_weakened,
+    doctor_says_what_another_user_may_not_see,
+    doctor_says_why_the_service_does_not_run,
     stop_transcribes_what_was_said_until_then,
     sound_server_ends_and_comes_back,
     microphone_is_deaf_for_ten_seconds,

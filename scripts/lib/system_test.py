@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from scripts.lib.container import Container, ContainerError
-from scripts.lib.room import UNIT, Room, install
-from scripts.lib.scenarios import SCENARIOS, ScenarioError
+from scripts.lib.room import UNIT, Room, ScenarioError, install
+from scripts.lib.scenarios import SCENARIOS
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -58,7 +58,8 @@ def test_without_a_file_defaults_apply(default: Path, capsys: pytest.CaptureFixt
     assert main(["check-config"]) == 0
     assert capsys.readouterr().out == f"no configuration file at {default}: defaults apply\n"
     assert main(["check-config", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"path": None, "ok": True, "problems": []}
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"path": None, "ok": True, "problems": [], "warnings": []}
 
 
 def test_the_default_file_is_checked_where_there_is_one(
@@ -114,3 +115,31 @@ def test_utterances_longer_than_the_provider_takes_are_a_mistake(
     )
     assert main(["check-config", str(file)]) == 78
     assert "google_rest takes at most 60 s; write 60 or less" in capsys.readouterr().out
+
+
+def test_a_card_named_by_its_number_and_a_key_that_cannot_be_read_are_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, key = tmp_path / "odd.yaml", tmp_path / "key"
+    device = "audio: {device: 'hw:1,0'}"
+    path.write_text(f"{device}\nproviders: [{{name: deepgram, api_key_file: {key}}}]\n")
+    assert main(["check-config", str(path)]) == 0
+    good, by_number, no_key = capsys.readouterr().out.splitlines()
+    assert good == f"{path}: OK"
+    assert by_number.startswith("warning: audio.device: hw:1,0 names a card by its number")
+    assert no_key.startswith(f"warning: provider deepgram: The key file {key} cannot be read")
+    key.write_text("sesame\n")
+    path.write_text(
+        f"audio: {{device: 'hw:Yeti'}}\nproviders: [{{name: deepgram, api_key_file: {key}}}]\n"
+    )
+    assert main(["check-config", "--json", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == []
+
+
+def test_a_systemd_credential_is_not_missed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "credential.yaml"
+    path.write_text("providers: [{name: deepgram, api_key_file: deepgram}]\n")
+    assert main(["check-config", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}: OK\n"

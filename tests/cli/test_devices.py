@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from stt_edge.cli import devices
-from stt_edge.cli.device_level import Level, measure
 from stt_edge.cli.main import main
 from stt_edge.ear import survey
 from stt_edge.ear.alsa import COMMON_RATES, AlsaError, Formats
@@ -20,7 +19,10 @@ from stt_edge.ear.cards import Card
 from stt_edge.ear.device import Target
 from stt_edge.ear.survey import Found
 from stt_edge.errors import DeviceError, ExitCode, FaultKind
+from stt_edge.service import paths
+from stt_edge.service.device_level import Level, measure
 from stt_edge.service.status import EarStatus
+from tests.fakes.control import AnsweringDaemon
 from tests.pulse import PulseMicrophone, needs_pulse
 
 YETI = Card(2, "Yeti", (0, 1), "1-1.4", "Blue Yeti")
@@ -40,7 +42,7 @@ def never(_pcm: str, _seconds: float) -> Level:
 
 def test_a_device_is_shown_with_what_names_it_what_it_can_and_how_loud_it_is() -> None:
     head, yeti, pulse = devices.render(
-        [devices.look(FOUND, None, quiet, 1.0), devices.look(SERVER, None, quiet, 1.0)]
+        [devices.look(FOUND, [], quiet, 1.0), devices.look(SERVER, [], quiet, 1.0)]
     )
     assert head.split()[0] == "device"
     assert yeti.split("  ")[0] == "Yeti"
@@ -57,7 +59,7 @@ def test_a_device_is_shown_with_what_names_it_what_it_can_and_how_loud_it_is() -
 
 
 def test_json_has_everything_under_names_that_stay() -> None:
-    assert devices.as_json(devices.look(FOUND, None, quiet, 1.0)) == {
+    assert devices.as_json(devices.look(FOUND, [], quiet, 1.0)) == {
         "device": "Yeti",
         "description": "Yeti (Blue Yeti, USB 1-1.4)",
         "pcm": "plughw:CARD=Yeti,DEV=0",
@@ -81,7 +83,7 @@ def test_what_is_written_into_the_configuration_is_the_shortest_name_that_is_eno
 
 
 def test_a_busy_device_is_marked_so_and_not_opened() -> None:
-    row = devices.look(BUSY, None, never, 1.0)
+    row = devices.look(BUSY, [], never, 1.0)
     assert (row.state, row.level_db) == ("busy", None)
     lines = devices.render([row])
     assert lines[1].endswith("busy")
@@ -89,10 +91,10 @@ def test_a_busy_device_is_marked_so_and_not_opened() -> None:
 
 
 def test_the_level_of_the_daemons_own_device_is_the_daemons() -> None:
-    ear = EarStatus("hearing", device=YETI.label, level_db=-50.0, noise_db=-70.0)
-    row = devices.look(BUSY, ear, never, 1.0)
+    ear = EarStatus("hearing", device=YETI.label, rate=48_000, level_db=-50.0, noise_db=-70.0)
+    row = devices.look(BUSY, [EarStatus(), ear], never, 1.0)
     assert (row.state, row.level_db, row.noise_db) == ("in use by stt-edge", -50.0, -70.0)
-    assert devices.look(SERVER, ear, quiet, 1.0).state == "ok"
+    assert devices.look(SERVER, [ear], quiet, 1.0).state == "ok"
 
 
 @pytest.mark.parametrize(
@@ -104,12 +106,12 @@ def test_a_device_that_cannot_be_heard_is_listed_with_the_reason(
     def fail(_pcm: str, _seconds: float) -> Level:
         raise DeviceError(kind, "It will not.", "Ask nicely.")
 
-    row = devices.look(FOUND, None, fail, 1.0)
+    row = devices.look(FOUND, [], fail, 1.0)
     assert (row.state, row.problem) == (state, "It will not. Ask nicely.")
 
 
 def test_without_level_nothing_is_opened() -> None:
-    assert devices.look(FOUND, None, None, 1.0).state == "ok"
+    assert devices.look(FOUND, [], None, 1.0).state == "ok"
 
 
 def test_no_device_at_all_is_exit_69(
@@ -135,8 +137,26 @@ def test_a_daemon_that_does_not_answer_is_done_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(paths, "SYSTEM_RUNTIME", tmp_path)
     args = argparse.Namespace(config=None, instance="nobody")
-    assert devices.daemon_ear(args) is None
+    assert devices.daemon_ears(args) == []
+
+
+def test_every_instance_is_asked_what_it_hears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "SYSTEM_RUNTIME", tmp_path)
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    answer = {"ok": True, "result": {"ear": {"state": "hearing", "device": "Yeti"}}}
+    hall = AnsweringDaemon(tmp_path / "stt-edge-hall" / "control.sock")
+    with hall.answering(answer):
+        (ear,) = devices.daemon_ears(argparse.Namespace(config=None, instance=None))
+    assert ear.device == "Yeti"
+
+
+def test_a_device_that_a_daemon_has_lost_is_not_its_own() -> None:
+    lost = EarStatus("absent", device=YETI.label)
+    assert devices.look(BUSY, [lost], never, 1.0).state == "busy"
 
 
 def test_an_error_of_alsa_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

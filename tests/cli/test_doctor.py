@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from stt_edge.cli.main import main
-from stt_edge.config.settings import Config, ProviderEntry
+from stt_edge.config.settings import ProviderEntry
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.base import Billing
-from stt_edge.service import doctor
-from stt_edge.service.doctor import Finding, Level
-from stt_edge.service.doctor_network import Address, address_of, proxy_of, reach, resolve
-from stt_edge.service.doctor_provider import check_provider, shake_hands
+from stt_edge.service.doctor import checks
+from stt_edge.service.doctor.finding import Level
+from stt_edge.service.doctor.network import Address, address_of, proxy_of, reach, resolve
+from stt_edge.service.doctor.provider import check_provider, shake_hands
 from tests.fakes.provider import Behaviour, FakeServer
 from tests.simulators.core import Faults
 from tests.simulators.deepgram import Simulator
@@ -34,11 +34,19 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"{name}_proxy".upper(), raising=False)
 
 
+@pytest.fixture
+def providers_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the other checks out: they look at the machine the tests run on."""
+    monkeypatch.setattr(checks, "CHECKS", ())
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+
+
 Ask = Callable[..., Awaitable[dict[str, dict[str, Any]]]]
 
 
 @pytest.fixture
-def ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(providers_only: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
     """Write a configuration with one provider, and return the doctor's findings by name."""
 
     async def look(code: int, **options: Any) -> dict[str, dict[str, Any]]:
@@ -47,7 +55,11 @@ def ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ask:
         assert await asyncio.to_thread(main, ["doctor", "--json", "-c", str(path)]) == code
         body = json.loads(capsys.readouterr().out)
         assert body["ok"] is (code == 0)
-        return {each["name"].partition(": ")[2] or each["name"]: each for each in body["findings"]}
+        return {
+            each["name"].partition(": ")[2] or each["name"]: each
+            for each in body["findings"]
+            if each["name"].startswith(("configuration", "provider"))
+        }
 
     return look
 
@@ -133,6 +145,7 @@ async def test_a_bad_configuration_is_a_finding(ask: Ask) -> None:
     assert [each["level"] for each in found.values()] == ["fail"]
 
 
+@pytest.mark.usefixtures("providers_only")
 def test_the_table_says_each_with_its_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,16 +158,7 @@ def test_the_table_says_each_with_its_remedy(
     assert lines[1].startswith("ok    provider deepgram: ")
     assert lines[2].startswith(f"fail  provider deepgram: key: The key file {key} cannot be read")
     assert lines[3] == f"      Put the key, alone on one line, into {key}."
-
-
-async def test_another_check_is_one_more_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def disk(_: Config) -> AsyncIterator[Finding]:
-        yield Finding("disk", Level.WARN, "is nearly full", "Free some of it.")
-
-    monkeypatch.setattr(doctor, "CHECKS", (disk, *doctor.CHECKS))
-    found = [finding async for finding in doctor.examine(Config(node="here"))]
-    assert [finding.name for finding in found] == ["disk", "providers"]
-    assert found[1].level is Level.FAIL
+    assert lines[4] == "2 well, 0 doubtful, 1 failing"
 
 
 # Addresses and names

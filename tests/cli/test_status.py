@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stt_edge.cli.main import main
+from stt_edge.cli.status import render
 from stt_edge.errors import ExitCode
 from stt_edge.service import paths
 from stt_edge.service.status import EarStatus, StatusDocument
@@ -47,7 +48,7 @@ def test_a_healthy_daemon_is_shown_on_one_screen(
         "now, for 3 s; 2 utterances (31 s) wait",
         "cloud up, not in use; today 31 s sent, 45 s billed, about 0.01",
         "pocketsphinx up",
-        "12 records, the last 65 s ago",
+        "12 records, the last 65 s ago; 2.5 of 64 MB",
         "jsonl ok, journal ok (1 wait)",
     ):
         assert said in text
@@ -96,3 +97,46 @@ def test_an_instance_is_asked_where_it_lives(
         assert main(["status", "-c", "/etc/stt-edge/hall.yaml"]) == ExitCode.OK
     assert main(["status", "--instance", "../x"]) == ExitCode.FAILED
     assert "cannot name an instance" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("daemon")
+def test_watching_goes_on_until_somebody_ends_it(
+    daemon: AnsweringDaemon, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("stt_edge.cli.status.time.sleep", sleep)
+    with daemon.answering(answer(WELL)):  # once; then it is gone, and that is shown
+        assert main(["status", "--watch"]) == 130
+    assert slept == [1.0, 1.0]
+    shown = capsys.readouterr().out
+    assert "stt-edge 0.1.0 on kitchen" in shown
+    assert "\x1b" not in shown, "no screen to clear"
+
+
+@pytest.mark.parametrize("seconds", ["0", "4000", "soon"])
+def test_a_pace_that_makes_no_sense_is_refused(
+    seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--watch", seconds]) == ExitCode.USAGE
+    assert "--watch" in capsys.readouterr().err
+
+
+def test_states_have_a_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b" not in "".join(render(WELL))
+    monkeypatch.setattr("stt_edge.cli.common.is_terminal", lambda _: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    lines = render(replace(WELL, ear=EarStatus("absent")))
+    assert any("\x1b[31mabsent\x1b[0m for" in line for line in lines)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in "".join(render(WELL))
+
+
+def test_an_overdriven_input_is_shown() -> None:
+    clipped = replace(WELL, ear=replace(WELL.ear, clipped_ms=1200))
+    assert any("overdriven for 1.2 s of a minute" in line for line in render(clipped))

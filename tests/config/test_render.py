@@ -120,5 +120,8 @@ def test_every_section_is_there_in_the_order_of_the_file() -> None:
         "providers",
         "fallback",
         "budget",
+        "spool",
+        "store",
+        "metrics",
         "sinks",
     ]

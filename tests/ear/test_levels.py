@@ -8,7 +8,7 @@ from array import array
 import pytest
 
 from stt_edge.ear.floor import LevelHistogram, NoiseFloor
-from stt_edge.ear.levels import SILENCE_DB, Meter, level_db, power
+from stt_edge.ear.levels import SILENCE_DB, Meter, is_clipped, level_db, power
 
 FRAME = 320
 
@@ -163,3 +163,35 @@ def test_levels_that_hardly_differ_are_none_quieter_than_the_other() -> None:
     for level in levels:
         histogram.add(level)
     assert min(levels) > histogram.percentile_db(20)
+
+
+@pytest.mark.parametrize("peak", [32_767, -32_768])
+def test_samples_at_full_scale_are_clipped_whichever_way(peak: int) -> None:
+    quiet = tone(20_000)
+    assert not is_clipped(quiet)
+    assert is_clipped(quiet + array("h", [peak] * 3).tobytes())
+
+
+def test_the_meter_counts_the_blocks_of_the_last_minute_that_are_clipped() -> None:
+    meter = Meter()
+    loud, quiet = array("h", [32_767, -32_768] * 800).tobytes(), tone(300)
+
+    def hear(block: bytes, times: int) -> None:
+        for _ in range(times):
+            meter.add(block, power(block, 7))
+
+    hear(quiet, 10)
+    assert meter.clipped_ms == 0
+    hear(loud, 4)
+    hear(quiet, 595)
+    assert meter.clipped_ms == 400
+    hear(quiet, 3)
+    assert meter.clipped_ms == 200
+    hear(quiet, 2)
+    assert meter.clipped_ms == 0
+
+
+def test_a_block_too_quiet_to_be_clipped_is_not_looked_at_for_it() -> None:
+    meter = Meter()
+    meter.add(array("h", [32_767] * 1600).tobytes(), 1.0)
+    assert meter.clipped_ms == 0

@@ -38,6 +38,10 @@ class LoudnessDetector:
     def silent_s(self) -> float:
         return self._meter.silent_s
 
+    @property
+    def clipped_ms(self) -> int:
+        return self._meter.clipped_ms
+
     def update(self, settings: GateSettings) -> None:
         self.settings = settings
 

@@ -41,22 +41,34 @@ class Authority:
         ends: timedelta = timedelta(days=1),
     ) -> ssl.SSLContext:
         """Return the context of a server; ``names`` are this machine's unless given."""
+        now = datetime.now(UTC)
+        wanted = names or ("localhost", HOST)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.issue("server", wanted, now + begins, now + ends))
+        return context
+
+    def issue(
+        self,
+        subject: str,
+        names: Sequence[str],
+        begins: datetime | None = None,
+        ends: datetime | None = None,
+    ) -> Path:
+        """Return a file with a key and a certificate for it, good for a day unless told."""
         from cryptography.hazmat.primitives import serialization
 
         key = _new_key()
         now = datetime.now(UTC)
-        wanted = names or ("localhost", HOST)
-        made = _signed(("server", key), (self.name, self._key), (now + begins, now + ends), wanted)
+        era = begins or now - timedelta(days=1), ends or now + timedelta(days=1)
+        made = _signed((subject, key), (self.name, self._key), era, names)
         secret = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        file = self.directory / "server.pem"
+        file = self.directory / f"{subject}.pem"
         file.write_bytes(secret + _pem(made))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
     def good(self) -> ssl.SSLContext:
         """Return a server's context with nothing wrong."""

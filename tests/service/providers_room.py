@@ -14,6 +14,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import sys
 from collections import deque
@@ -25,7 +26,8 @@ from typing import Any, Final, Self
 from stt_edge.errors import SttEdgeError
 from stt_edge.model import ms_to_samples
 from stt_edge.service.control_client import ask
-from tests.simulators.registry import provider_of
+from tests.simulators.core import Faults, Simulator
+from tests.simulators.registry import provider_of, simulator_class
 from tests.simulators.speech import SpokenWord
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -202,6 +204,19 @@ class Room:
         complete = self.jsonl.read_text(encoding="utf-8").split("\n")[:-1]
         return [json.loads(line) for line in complete]
 
+    def lose_power(self) -> None:
+        """Empty what is a tmpfs on a machine; to be called when nothing runs."""
+        shutil.rmtree(self._directory / "run")
+
+    async def command(self, *argv: str) -> str:
+        """Run ``stt-edge`` beside the daemon; returns what it prints."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "stt_edge", *argv),
+            env=self._variables(),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        return (await process.communicate())[0].decode()
+
     @property
     def texts(self) -> list[str]:
         """What was understood, record by record."""
@@ -218,15 +233,7 @@ class Room:
 
     async def status_command(self) -> tuple[dict[str, Any], str]:
         """Run ``stt-edge status --json``, and without; returns both answers."""
-        said = []
-        for more in (["--json"], []):
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "stt_edge", "status", *more),
-                env=self._variables(),
-                stdout=asyncio.subprocess.PIPE,
-            )
-            said.append((await process.communicate())[0].decode())
-        return json.loads(said[0]), said[1]
+        return json.loads(await self.command("status", "--json")), await self.command("status")
 
     async def until(self, true: Callable[[], object], patience_s: float = _PATIENCE_S) -> None:
         """Wait for something to become true. Raises AssertionError with the log if it does not."""
@@ -266,6 +273,11 @@ async def room(directory: Path) -> AsyncIterator[Room]:
     """Yield a room; nothing runs in it yet."""
     async with Room(directory) as made:
         yield made
+
+
+def simulator(name: str, faults: Faults | None = None) -> Simulator:
+    """Return a service that understands what the voice says; it is not running yet."""
+    return simulator_class(name)(faults or Faults(), recogniser=WordSpotter)
 
 
 def entry(name: str, options: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -15,17 +15,13 @@ import pytest
 
 from stt_edge.ear.decode import open_recording
 from tests.pulse import SINK, PulseMicrophone, needs_pulse
-from tests.service.providers_room import Room, WordSpotter, entry, room, sentence, text
-from tests.simulators.core import Faults, Simulator
+from tests.service.providers_room import Room, entry, room, sentence, simulator, text
+from tests.simulators.core import Simulator
 from tests.simulators.registry import simulator_class
 
 KEYED = ("tiro", "deepgram", "openai")
 SPOKEN = "hello this is a test of the system"
 needs_flite = pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")
-
-
-def simulator(name: str, faults: Faults | None = None) -> Simulator:
-    return simulator_class(name)(faults or Faults(), recogniser=WordSpotter)
 
 
 def attempts(service: Simulator) -> int:

@@ -9,10 +9,13 @@ import pytest
 
 from stt_edge.service.status import (
     BacklogStatus,
+    CountersStatus,
     EarStatus,
+    LatencyStatus,
     ProviderStatus,
     SinkStatus,
     SpeechStatus,
+    SpoolStatus,
     StatusDocument,
     StatusSources,
     StoreStatus,
@@ -37,7 +40,9 @@ WELL = StatusDocument(
         ProviderStatus("pocketsphinx", "up"),
     ),
     backlog=BacklogStatus(2, 31.0),
-    store=StoreStatus(12, 65.0),
+    store=StoreStatus(12, 65.0, used_bytes=2_621_440, max_bytes=64 << 20),
+    spool=SpoolStatus(utterances=1, bytes=64_000, seconds=2.0),
+    counters=CountersStatus(61.5, {"cloud": 12}, {"lost": 1}, LatencyStatus(1, 0.4, {"0.5": 1})),
     sinks={"jsonl": SinkStatus(), "journal": SinkStatus(pending=1)},
 )
 
@@ -105,6 +110,8 @@ def test_being_well_or_muted_is_no_problem() -> None:
             "backing off: 503",
         ),
         (replace(WELL, store=StoreStatus(pending=4)), "4 results wait"),
+        (replace(WELL, store=StoreStatus(trouble="Too large. Raise it.")), "Raise it"),
+        (replace(WELL, spool=SpoolStatus(trouble="Disk full. Free some.")), "Free some"),
         (replace(WELL, sinks={"mqtt": SinkStatus("down", 3, "refused")}), "mqtt is down: refused"),
     ],
 )

@@ -107,7 +107,7 @@ class Busy:
 @pytest.mark.parametrize("allowed", [1, 3])
 async def test_as_many_connections_are_used_as_are_allowed(allowed: int) -> None:
     busy = Busy()
-    server = FakeServer(Behaviour(ready_s=0.05, final_s=0.3), watch=busy)
+    server = FakeServer(Behaviour(ready_s=0.05, final_s=1.5), watch=busy)
     records = await transcribed(server, None, connections=allowed)
     assert len(records) == 4
     assert busy.most == allowed

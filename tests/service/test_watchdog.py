@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from stt_edge.service.notify import Notifier
-from stt_edge.service.watchdog import Vitals, Watchdog
+from stt_edge.service.watchdog import Vitals, Watchdog, feed_every_s
 
 
 class Daemon:
@@ -100,7 +101,17 @@ def test_status_is_sent_when_it_changes(daemon: Daemon) -> None:
     assert daemon.heard() == ["STATUS=hearing", "STATUS=absent"]
 
 
-async def test_it_is_fed_three_times_an_interval(tmp_path: Path) -> None:
+def test_the_shipped_watchdog_stands_twenty_seconds_of_stillness_at_any_moment() -> None:
+    unit = Path(__file__).resolve().parents[2] / "systemd" / "stt-edge.service"
+    seconds = re.search(r"^WatchdogSec=(\d+)s$", unit.read_text(), re.MULTILINE)
+    assert seconds is not None
+    watchdog_s = float(seconds[1])
+    last_feed_s = feed_every_s(watchdog_s)
+    assert last_feed_s + 20 < watchdog_s
+    assert 1 / last_feed_s <= 0.2, "wake-ups a second that it costs"
+
+
+async def test_it_is_fed_again_and_again(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path, watchdog_usec=300_000)
     feeding = asyncio.create_task(daemon.watchdog.run())
     heard: list[str] = []

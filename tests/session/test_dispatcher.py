@@ -14,6 +14,7 @@ from stt_edge.model import AudioSpan, EndReason, UtteranceState
 from stt_edge.providers.base import (
     Billing,
     Capabilities,
+    Farewell,
     Final,
     Finalized,
     Partial,
@@ -177,6 +178,22 @@ async def test_a_dropped_connection_goes_on_where_it_was_acknowledged(bench: Ben
     assert record.reconnects == 1
     assert [word.start for word in record.words] == [0, 2400]
     assert [acked for _, acked in bench.results.parts] == [2400, 6400]
+
+
+async def test_after_an_end_that_is_not_confirmed_the_rest_is_sent(bench: Bench) -> None:
+    pcm = PCM * 4
+    bench.speak("a", pcm)
+    bench.fall_silent("a")
+    first = await bench.wire(0)
+    await bench.until(lambda: "goodbye" in first.words)
+    first.say(final("one"), Farewell(confirmed=False))
+    second = await bench.wire(1)
+    await bench.until(lambda: "goodbye" in second.words)
+    assert second.pcm == pcm[2 * 6400 :]
+    second.say(final("two", 0, 3 * 6400))
+    second.hang_up()
+    await bench.until(lambda: bench.results.records)
+    assert bench.results.records[0].text == "one two"
 
 
 async def test_without_times_the_whole_utterance_is_sent_again() -> None:

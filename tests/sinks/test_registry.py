@@ -17,7 +17,7 @@ CONTEXT = SinkContext(logs_directory=Path("/nowhere"))
 
 
 def test_every_name_has_options_that_a_configuration_can_hold() -> None:
-    assert registry.names() == ["journal", "jsonl", "stdout"]
+    assert registry.names() == ["journal", "jsonl", "mqtt", "stdout"]
     for name in registry.names():
         options = registry.options(name)
         assert options is not None
@@ -29,12 +29,12 @@ def test_an_unknown_name_has_no_options_and_cannot_be_built() -> None:
     assert registry.options("json") is None
     with pytest.raises(UnavailableError, match=r"no sink named 'json'\. Did you mean jsonl\?"):
         registry.build("json", None, CONTEXT)
-    with pytest.raises(UnavailableError, match="There are: journal, jsonl, stdout"):
+    with pytest.raises(UnavailableError, match="There are: journal, jsonl, mqtt, stdout"):
         registry.build("kafka", None, CONTEXT)
 
 
 def test_a_sink_goes_by_the_name_it_is_registered_under() -> None:
-    for name in ("jsonl", "stdout"):
+    for name in ("jsonl", "mqtt", "stdout"):
         sink = registry.build(name, None, CONTEXT)
         assert isinstance(sink, Sink)
         assert sink.name == name
@@ -45,7 +45,7 @@ def test_naming_sinks_imports_none_of_them_and_options_import_no_library() -> No
         "import sys; from stt_edge.sinks import registry; registry.names();"
         "print(*[m for m in sys.modules if m.startswith('stt_edge.sinks.')]);"
         "[registry.options(n) for n in registry.names()];"
-        "print(*[m for m in ('systemd', 'unicodedata') if m in sys.modules])"
+        "print(*[m for m in ('systemd', 'unicodedata', 'aiomqtt', 'paho') if m in sys.modules])"
     )
     done = run_python(code)
     imported, libraries = done.stdout.split("\n")[:2]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from stt_edge.errors import StoreConflictError, StoreError, UnavailableError
 from stt_edge.model import UtteranceState, Word
+from stt_edge.store.database import Database
 from stt_edge.store.opening import StoreOpening
 from stt_edge.store.store import Store, Usage
 from tests.store.making import head, part, record, tail
@@ -85,6 +87,44 @@ def test_a_part_committed_again_after_a_failure_is_stored_once(store: Store, pat
     with pytest.raises(StoreConflictError, match="another part number 0"):
         store.commit_part(part(start.id, text="something else"), 21_000)
     assert store.parts(start.id) == [part(start.id)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "write"),
+    [
+        (
+            "UPDATE utterances SET acked_sample",
+            lambda store, id_: store.commit_part(part(id_), 1 << 30),
+        ),
+        (
+            "UPDATE utterances SET state",
+            lambda store, id_: store.finish(id_, UtteranceState.DONE, record(id_)),
+        ),
+    ],
+    ids=["part", "record"],
+)
+def test_what_belongs_together_is_written_together_or_not_at_all(
+    store: Store,
+    statement: str,
+    write: Callable[[Store, str], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store.add_utterance(start := head())
+    really = Database.execute
+
+    def fail(database: Database, text: str, *values: object) -> int:
+        if text.startswith(statement):
+            raise sqlite3.OperationalError("disk I/O error")
+        return really(database, text, *values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "execute", fail)
+        with pytest.raises(StoreError):
+            write(store, start.id)
+    assert store.parts(start.id) == []
+    assert store.last_seq() == 0
+    assert store.records_after(0, 9) == []
+    write(store, start.id)
 
 
 def test_a_part_of_an_utterance_that_is_unknown_or_finished_is_refused(store: Store) -> None:
@@ -235,6 +275,61 @@ def test_an_utterance_that_makes_no_sense_is_passed_over_or_refused_with_a_remed
     with pytest.raises(StoreConflictError, match="damaged") as caught:
         store.utterance(bad.id)
     assert str(path) in caught.value.remedy
+
+
+@pytest.mark.parametrize("column", ["id", "stream", "supersedes"])
+def test_an_utterance_with_bytes_for_text_is_passed_over(
+    store: Store, path: Path, column: str
+) -> None:
+    store.add_utterance(head())
+    store.add_utterance(good := head())
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE utterances SET {column} = x'00ff' WHERE seq = 1")
+    other.close()
+    assert [row.id for row in store.unfinished()] == [good.id]
+    assert len(store.take_unreadable()) == 1
+
+
+@pytest.mark.parametrize("column", ["text", "provider", "model", "language", "confidence"])
+def test_a_part_with_bytes_for_text_is_refused_with_a_remedy(
+    store: Store, path: Path, column: str
+) -> None:
+    store.add_utterance(start := head())
+    store.commit_part(part(start.id), start.start)
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE parts SET {column} = x'00ff'")
+    other.close()
+    with pytest.raises(StoreConflictError, match="damaged"):
+        store.parts(start.id)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", None),
+        ("text", None),
+        ("text", 7),
+        ("provider", []),
+        ("start_sample", "0"),
+        ("delayed", "no"),
+        ("confidence", "high"),
+        ("words", [["hello", 0, None, None]]),
+        ("words", [[None, 0, 1, None]]),
+        ("words", [["hello", 0]]),
+    ],
+)
+def test_a_record_whose_fields_are_of_another_kind_is_passed_over(
+    store: Store, path: Path, field: str, value: object
+) -> None:
+    store.add_utterance(start := head())
+    store.finish(start.id, UtteranceState.DONE, record(start.id))
+    with sqlite3.connect(path) as other:
+        ((body,),) = other.execute("SELECT body FROM records").fetchall()
+        spoilt = json.dumps({**json.loads(body), field: value})
+        other.execute("UPDATE records SET body = ?", (spoilt,))
+    other.close()
+    assert store.records_after(0, 9) == []
+    assert len(store.take_unreadable()) == 1
 
 
 def test_a_cursor_is_kept_for_each_sink_and_written_only_when_it_moves(

@@ -42,16 +42,17 @@ def config_path(given: Path | None) -> Path | None:
     return DEFAULT_PATH if os.path.lexists(DEFAULT_PATH) else None
 
 
-def load_config(given: Path | None) -> Config:
+def load_config(given: Path | None, *, check_files: bool = False) -> Config:
     """Return the configuration of the file given, of the default file, or the defaults.
 
-    Raises ConfigError, or PermissionDeniedError when the file may not be read.
+    With ``check_files``, files that it names and that are missing are problems too. Raises
+    ConfigError, or PermissionDeniedError when the file may not be read.
     """
     from stt_edge.config.loader import load
     from stt_edge.providers import registry as providers
     from stt_edge.sinks import registry as sinks
 
-    return load(config_path(given), providers, sinks)
+    return load(config_path(given), providers, sinks, check_files=check_files)
 
 
 def is_terminal(stream: TextIO | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,8 +18,8 @@ from stt_edge.cli.common import (
 from stt_edge.errors import DeviceError, ExitCode, FaultKind, SttEdgeError
 
 if TYPE_CHECKING:
-    from stt_edge.cli.device_level import Level
     from stt_edge.ear.survey import Found
+    from stt_edge.service.device_level import Level
     from stt_edge.service.status import EarStatus
 
 EPILOG: Final = """\
@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List all devices; return the exit code. Raises DeviceError when there are none."""
-    from stt_edge.cli.device_level import measure
     from stt_edge.ear.survey import survey
+    from stt_edge.service.device_level import measure
 
     found = survey()
     if not found:
@@ -73,12 +73,12 @@ def run(args: argparse.Namespace) -> int:
             "Nothing here can be captured.",
             "Plug in a microphone. In a container, pass it in: --device /dev/snd.",
         )
-    daemon = daemon_ear(args)
+    ears = daemon_ears(args)
     with Progress() as progress:
         rows = []
         for number, device in enumerate(found, 1):
             progress.show(f"{number}/{len(found)} {device.name_to_set}")
-            rows.append(look(device, daemon, None if args.no_level else measure, args.seconds))
+            rows.append(look(device, ears, None if args.no_level else measure, args.seconds))
     if args.json:
         print_json({"devices": [as_json(row) for row in rows]})
     else:
@@ -87,13 +87,14 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
-def look(found: Found, daemon: EarStatus | None, measure: Measure | None, seconds: float) -> Row:
-    """Return what there is to know of a device; ``daemon`` is the running one's ear, if any.
+def look(found: Found, ears: Sequence[EarStatus], measure: Measure | None, seconds: float) -> Row:
+    """Return what there is to know of a device; ``ears`` are those of the running daemons.
 
-    The level of the device that the daemon has open is the daemon's own.
+    The level of a device that a daemon has open is the daemon's own.
     """
-    if daemon is not None and daemon.device == found.target.description:
-        return Row(found, "in use by stt-edge", daemon.level_db, daemon.noise_db)
+    for ear in ears:
+        if ear.device == found.target.description and ear.rate is not None:
+            return Row(found, "in use by stt-edge", ear.level_db, ear.noise_db)
     if found.is_busy:
         return Row(found, "busy", problem=str(found.problem))
     if found.problem is not None:
@@ -108,17 +109,20 @@ def look(found: Found, daemon: EarStatus | None, measure: Measure | None, second
     return Row(found, "ok", level.level_db, level.noise_db)
 
 
-def daemon_ear(args: argparse.Namespace) -> EarStatus | None:
-    """Return how the running daemon hears; None when there is none, or it is not for us to ask."""
+def daemon_ears(args: argparse.Namespace) -> list[EarStatus]:
+    """Return how the running daemons hear that may be asked: the one meant, and all instances."""
     from stt_edge.service.control_client import ask
-    from stt_edge.service.paths import find_sockets, instance_of
+    from stt_edge.service.paths import find_all_sockets, find_sockets, instance_of
     from stt_edge.service.status import parse
 
-    sockets = find_sockets(instance_of(args.config, args.instance))
-    try:
-        return parse(ask(sockets, "status", timeout_s=2.0)).ear
-    except SttEdgeError:
-        return None  # the list is right without it, but for a level
+    meant = find_sockets(instance_of(args.config, args.instance))
+    ears = []
+    for socket in dict.fromkeys((*meant, *find_all_sockets())):
+        try:
+            ears.append(parse(ask([socket], "status", timeout_s=2.0)).ear)
+        except SttEdgeError:
+            continue  # the list is right without it, but for a level
+    return ears
 
 
 def as_json(row: Row) -> dict[str, Any]:

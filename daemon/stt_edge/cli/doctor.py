@@ -21,15 +21,17 @@ from stt_edge.cli.common import (
 from stt_edge.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from stt_edge.service.doctor.finding import Finding
 
-    from stt_edge.service.doctor import Finding
-
-HELP: Final = "Look at everything that transcribing depends on; no audio is sent."
+HELP: Final = "Look at everything that hearing and transcribing depend on; no audio is sent."
 EPILOG: Final = """\
-For each provider: its package and model, the key file, the name lookup, the connection and its
-certificate, the clock, and how long it takes until it is ready. Nothing that is billed by the audio
-is sent; a provider that bills the time connected is left at once.
+The microphone (which, its rate, its level), the rights to open it, the voice activity detection,
+the clock, the disks, the store, the unit, who owns what, the sinks, and each provider up to the
+moment it is ready. Nothing that is billed by the audio is sent; a provider that bills the time
+connected is left at once. Beside a running service the microphone is not opened: the service is
+asked.
+
+Best run as root (sudo), who may see everything; what you may not see is said.
 
 exit codes: 0 nothing fails (there may be warnings), 1 something does"""
 
@@ -39,16 +41,21 @@ _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_config_option(parser)
+    parser.add_argument("--instance", metavar="NAME", help="which of several microphones")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Look, and print what is found; returns the exit code."""
     from stt_edge.service import logs
-    from stt_edge.service.doctor import Level
+    from stt_edge.service.doctor.finding import Level
+    from stt_edge.service.doctor.threads import LooseThreads
 
     logs.configure("error")
-    found = asyncio.run(_run(args))
+    with asyncio.Runner() as runner:
+        # One that hangs must not keep the program from ending.
+        runner.get_loop().set_default_executor(LooseThreads())
+        found = runner.run(_run(args))
     logs.flush()
     well = all(finding.level is not Level.FAIL for finding in found)
     if args.json:
@@ -62,28 +69,45 @@ async def _run(args: argparse.Namespace) -> list[Finding]:
     found: list[Finding] = []
     with Progress() as progress:
         progress.show("looking …")
-        async for each in _findings(args.config):
+        async for each in _findings(args, progress):
             finding = replace(each, message=redact(each.message), remedy=redact(each.remedy))
             found.append(finding)
             if not args.json:
                 progress.clear()
                 _print(finding)
-                progress.show("looking …")
+        progress.clear()
+    if not args.json:
+        write_output(_summary(found))
     return found
 
 
-async def _findings(path: Path | None) -> AsyncIterator[Finding]:
-    from stt_edge.service.doctor import Finding, Level, examine
+async def _findings(args: argparse.Namespace, progress: Progress) -> AsyncIterator[Finding]:
+    from stt_edge.service.doctor.case import look_around
+    from stt_edge.service.doctor.checks import examine
+    from stt_edge.service.doctor.finding import failing, well
+    from stt_edge.service.paths import instance_of
 
     try:
-        config = load_config(path)
+        config = load_config(args.config)
     except ConfigError as error:
         for problem in error.problems:
-            yield Finding("configuration", Level.FAIL, str(problem), "Correct the file.")
+            yield failing("configuration", str(problem), "Correct the file.")
         return
-    yield Finding("configuration", Level.OK, f"{config.path or 'no file, defaults apply'}.")
-    async for finding in examine(config):
+    yield well("configuration", f"{config.path or 'no file, defaults apply'}.")
+    instance = instance_of(args.config, args.instance)
+    case = await asyncio.to_thread(look_around, config, instance)
+
+    def waiting_for(name: str) -> None:
+        progress.show(f"looking at {name} …")
+
+    async for finding in examine(case, waiting_for=waiting_for):
         yield finding
+
+
+def _summary(found: list[Finding]) -> str:
+    counts = {name: sum(finding.level.value == name for finding in found) for name in _COLOURS}
+    text = f"{counts['ok']} well, {counts['warn']} doubtful, {counts['fail']} failing"
+    return style(text, "bold")
 
 
 def _print(finding: Finding) -> None:

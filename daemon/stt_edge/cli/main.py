@@ -45,9 +45,14 @@ COMMANDS: Final = {
     "providers": Command("stt_edge.cli.providers", "list what can transcribe, and what it bills"),
     "doctor": Command("stt_edge.cli.doctor", "look at what transcribing depends on"),
     "tail": Command("stt_edge.cli.tail", "print transcripts, and follow them"),
+    "forget": Command("stt_edge.cli.forget", "delete what was said before a moment"),
     "status": Command("stt_edge.cli.status", "tell what the running daemon is doing"),
+    "spool": Command("stt_edge.cli.spool", "list, replay, export or delete audio that waits"),
     "mute": Command("stt_edge.cli.mute", "close the microphone, also across restarts"),
     "unmute": Command("stt_edge.cli.unmute", "open the microphone again"),
+    "mqtt-forget": Command(
+        "stt_edge.cli.mqtt_forget", "take back what the MQTT broker retains about this node"
+    ),
 }
 
 

@@ -15,27 +15,36 @@ DEFAULT_PROVIDER: Final = "pocketsphinx"
 """Needs no network and no key, and brings its model along."""
 
 
-def load(path: Path | None, providers: SchemaLookup, sinks: SchemaLookup) -> Config:
+def load(
+    path: Path | None, providers: SchemaLookup, sinks: SchemaLookup, *, check_files: bool = False
+) -> Config:
     """Return the configuration in a file; without a file, the defaults.
 
-    Raises ConfigError with every problem in the file, PermissionDeniedError when it may not be
-    read.
+    With ``check_files``, files that it names and that are missing are problems too. Raises
+    ConfigError with every problem in the file, PermissionDeniedError when it may not be read.
     """
     if path is None:
         return replace(Config(), providers=default_providers(providers))
     from stt_edge.config.document import read_file  # who has no file needs no YAML
 
-    return loads(read_file(path), path, providers, sinks)
+    return loads(read_file(path), path, providers, sinks, check_files=check_files)
 
 
-def loads(data: bytes, path: Path, providers: SchemaLookup, sinks: SchemaLookup) -> Config:
+def loads(
+    data: bytes,
+    path: Path,
+    providers: SchemaLookup,
+    sinks: SchemaLookup,
+    *,
+    check_files: bool = False,
+) -> Config:
     """Return the configuration in the content of a file that is, or might be, at ``path``.
 
     Raises ConfigError with every problem in it.
     """
     from stt_edge.config.reader import FileReader
 
-    given = FileReader(path).read(data, providers, sinks)
+    given = FileReader(path, check_files=check_files).read(data, providers, sinks)
     return given if given.providers else replace(given, providers=default_providers(providers))
 
 

@@ -24,12 +24,17 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class FileReader:
     """Reads the content of one file."""
 
-    def __init__(self, path: Path) -> None:
-        """Name the file ``path`` in messages; relative file names count from its directory."""
+    def __init__(self, path: Path, *, check_files: bool = False) -> None:
+        """Name the file ``path`` in messages; relative file names count from its directory.
+
+        With ``check_files``, files that it names and that are missing are problems too.
+        """
         self._path = path
         self._problems = Problems(str(path))
         self._converter = Converter(self._problems, path.absolute().parent)
-        self._sections = SectionReader(self._problems, self._converter, _dotted_names())
+        self._sections = SectionReader(
+            self._problems, self._converter, _dotted_names(), check_files=check_files
+        )
 
     def read(self, data: bytes, providers: SchemaLookup, sinks: SchemaLookup) -> Config:
         """Return what the file says; no providers where it names none.
@@ -131,6 +136,8 @@ class FileReader:
                 hint = did_you_mean(name, lookup.names())
                 self._problems.add(entry.key, f"sinks: no sink {shown(name)}{hint}")
                 continue
+            if missing := lookup.missing(name):
+                self._problems.add(entry.key, f"sinks.{name}: {missing}")
             section = self._sections.build(options, entry.value, dotted("sinks", name))
             found.append(SinkEntry(name, section))
         return tuple(found)

@@ -5,7 +5,8 @@ be used: bool, int, float, str, ``X | None``, ``tuple[str, ...]``, ``int | str``
 and another such dataclass. Imports nothing of ours, so that every module may declare options.
 
 A dataclass may define ``problems(self) -> Iterable[tuple[str, str]]``, pairs of a key and what is
-wrong with it, for what the bounds of one field cannot say.
+wrong with it, for what the bounds of one field cannot say; and ``missing_files`` of the same type,
+for files it names that are not there: no mistake in the file, and nothing that prevents a start.
 """
 
 from __future__ import annotations
@@ -114,6 +115,12 @@ def problems_of(section: object) -> Iterable[tuple[str, str]]:
     """Return what a section says of its own values: pairs of a key and what is wrong with it."""
     check = getattr(section, "problems", None)
     return () if check is None else check()
+
+
+def missing_files_of(section: object) -> Iterable[tuple[str, str]]:
+    """Return which files a section names that cannot be used: pairs of a key and what is wrong."""
+    look = getattr(section, "missing_files", None)
+    return () if look is None else look()
 
 
 @cache

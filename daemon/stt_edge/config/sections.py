@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from stt_edge.config.document import MappingNode, Node, ScalarNode, SequenceNode, place_of
 from stt_edge.config.problems import Problems
-from stt_edge.config.schema import Key, keys_of, problems_of
+from stt_edge.config.schema import Key, keys_of, missing_files_of, problems_of
 from stt_edge.config.suggest import closest, did_you_mean, shown
 from stt_edge.config.values import INVALID, Converter, kind_of
 
@@ -42,12 +42,21 @@ class SectionReader:
     """Builds the dataclasses of sections and reports what does not fit."""
 
     def __init__(
-        self, problems: Problems, converter: Converter, elsewhere: Mapping[str, str]
+        self,
+        problems: Problems,
+        converter: Converter,
+        elsewhere: Mapping[str, str],
+        *,
+        check_files: bool,
     ) -> None:
-        """Report to ``problems``; ``elsewhere`` has the dotted names of keys by their last part."""
+        """Report to ``problems``; ``elsewhere`` has the dotted names of keys by their last part.
+
+        With ``check_files``, files that a section names and that are missing are problems too.
+        """
         self._problems = problems
         self._converter = converter
         self._elsewhere = elsewhere
+        self._check_files = check_files
         self._merged = 0
 
     def entries(self, node: Node | None, name: str) -> Entries:
@@ -98,7 +107,9 @@ class SectionReader:
                 self._problems.add(entry.key, f"{dotted(name, _quoted(key_name))}: {message}")
         section = kind(**values)
         if self._problems.count == before and node is not None:
-            for key_name, message in problems_of(section):
+            found = [*problems_of(section)]
+            found += missing_files_of(section) if self._check_files and not found else ()
+            for key_name, message in found:
                 at = entries[key_name].value if key_name in entries else node
                 self._problems.add(at, f"{dotted(name, key_name)}: {message}")
         return section

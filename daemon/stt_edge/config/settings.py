@@ -145,6 +145,55 @@ class BudgetSection:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolSection:
+    """What becomes of audio that cannot be transcribed yet."""
+
+    max_mb: int = option(
+        512, minimum=1, maximum=1_000_000, doc="room it may take; then the oldest is dropped"
+    )
+    max_age_h: float = option(168.0, minimum=0.1, maximum=87_600, doc="older audio is dropped")
+    keep_free_mb: int = option(
+        200, minimum=0, maximum=1_000_000, doc="room on its file system that is left to others"
+    )
+    durable: str = option(
+        "when-offline",
+        choices=("when-offline", "always"),
+        doc="when speech goes to the disk: while no provider can be reached, or always, so that "
+        "a power cut costs no more than a second",
+    )
+    keep_audio: bool = option(
+        False, doc="keep audio after it was transcribed, within the same limits"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSection:
+    """How long results are kept in the store."""
+
+    keep_days: float = option(
+        30.0, minimum=0.01, maximum=3650, doc="results of utterances older than this are deleted"
+    )
+    max_mb: int = option(
+        64, minimum=1, maximum=100_000, doc="room for results; beyond it the oldest are deleted"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSection:
+    """Numbers for node_exporter's textfile collector."""
+
+    textfile: str | None = option(
+        None, path=True, doc="a file that ends in .prom, in node_exporter's textfile directory"
+    )
+    interval_s: float = option(15.0, minimum=1, maximum=3600, doc="how often it is written")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Return what is wrong beyond the bounds of each key."""
+        if self.textfile is not None and not self.textfile.endswith(".prom"):
+            yield "textfile", "must end in .prom: node_exporter reads no other files"
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderEntry:
     """One item of ``providers``: its name, and the options its module declares."""
 
@@ -193,6 +242,15 @@ class Config:
     )
     budget: BudgetSection = field(
         default_factory=BudgetSection, metadata=described("what a day may cost")
+    )
+    spool: SpoolSection = field(
+        default_factory=SpoolSection, metadata=described("audio that waits for a provider")
+    )
+    store: StoreSection = field(
+        default_factory=StoreSection, metadata=described("how long results are kept")
+    )
+    metrics: MetricsSection = field(
+        default_factory=MetricsSection, metadata=described("numbers for node_exporter")
     )
     sinks: tuple[SinkEntry, ...] | None = None
     """None where the file names none: who runs the program chooses (``default_sinks``)."""

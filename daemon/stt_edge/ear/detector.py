@@ -82,6 +82,11 @@ class Detector:
         """For how long every sample has been exactly zero, in seconds."""
         return self._meter.silent_s
 
+    @property
+    def clipped_ms(self) -> int:
+        """How much of the last minute lies in blocks that reach full scale, in milliseconds."""
+        return self._meter.clipped_ms
+
     def update(self, settings: GateSettings) -> None:
         """Take up new settings at the next start."""
         self._settings = settings

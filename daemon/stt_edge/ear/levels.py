@@ -10,12 +10,18 @@ import math
 from collections import deque
 from typing import Final
 
-from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
+from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE, samples_to_ms
 
 SILENCE_DB: Final = -120.0
 """The level of exact digital silence, and the lowest there is."""
 
 _FULL_SCALE_DB: Final = 20 * math.log10(32768)
+_CLIPPED: Final = 32_700
+_CLIP_STRIDE: Final = 3
+_LOUD: Final = (0.05 * 32768) ** 2
+"""A block with less power than this is not looked at for clipping: it costs, and one with much of
+it is louder."""
+_MEMORY_SAMPLES: Final = 60 * SAMPLE_RATE
 
 
 def power(pcm: bytes | memoryview, stride: int = 1) -> float:
@@ -39,8 +45,14 @@ def level_db(pcm: bytes | memoryview, stride: int = 1) -> float:
     return power_db(power(pcm, stride))
 
 
+def is_clipped(pcm: bytes | memoryview) -> bool:
+    """Return whether samples of s16le reach full scale, as those of an overdriven input do."""
+    samples = memoryview(pcm).cast("h")[::_CLIP_STRIDE]
+    return max(samples) >= _CLIPPED or min(samples) <= -_CLIPPED
+
+
 class Meter:
-    """The level of the last second, and for how long every sample has been exactly zero."""
+    """The level of the last second, how long all has been exactly zero, and what was clipped."""
 
     def __init__(self) -> None:
         """Start with nothing heard."""
@@ -48,6 +60,8 @@ class Meter:
         self._recent_samples = 0
         self._silent_samples = 0
         self._zeros = b""
+        self._samples = 0
+        self._clipped: deque[tuple[int, int]] = deque()
 
     def add(self, pcm: bytes, mean_square: float) -> None:
         """Take in a block and its power."""
@@ -56,6 +70,9 @@ class Meter:
             self._silent_samples += samples
         else:
             self._silent_samples = 0
+        self._samples += samples
+        if mean_square >= _LOUD and is_clipped(pcm):
+            self._clipped.append((self._samples, samples))
         self._recent.append((samples, mean_square))
         self._recent_samples += samples
         while self._recent_samples - self._recent[0][0] >= SAMPLE_RATE:
@@ -73,6 +90,13 @@ class Meter:
     def silent_s(self) -> float:
         """For how long every sample has been exactly zero, in seconds."""
         return self._silent_samples / SAMPLE_RATE
+
+    @property
+    def clipped_ms(self) -> int:
+        """How much of the last minute lies in blocks that reach full scale, in milliseconds."""
+        while self._clipped and self._clipped[0][0] <= self._samples - _MEMORY_SAMPLES:
+            self._clipped.popleft()
+        return samples_to_ms(sum(samples for _, samples in self._clipped))
 
     def _is_zero(self, pcm: bytes) -> bool:
         if len(self._zeros) != len(pcm):

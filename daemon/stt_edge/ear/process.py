@@ -60,6 +60,10 @@ class SpeechDetector(Protocol):
     def silent_s(self) -> float:
         """For how long every sample has been exactly zero."""
 
+    @property
+    def clipped_ms(self) -> int:
+        """How much of the last minute lies in blocks that reach full scale."""
+
     def feed(self, sample: int, pcm: bytes) -> Sequence[Event]:
         """Take the block that follows."""
 
@@ -246,6 +250,7 @@ class Ear:
                 rejections=detector.rejections,
                 confirm_samples=detector.confirm_samples,
                 samples=detector.samples,
+                clipped_ms=detector.clipped_ms,
             )
         )
         self._outbox.pump()

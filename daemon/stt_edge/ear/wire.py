@@ -115,6 +115,8 @@ class Health:
     """Audio the second stage has judged."""
     samples: int
     """Audio heard."""
+    clipped_ms: int = 0
+    """How much of the last minute lies in blocks that reach full scale."""
 
 
 @dataclass(frozen=True, slots=True)

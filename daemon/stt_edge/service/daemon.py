@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from stt_edge import __version__
@@ -29,6 +30,7 @@ from stt_edge.service.ear_keeper import EarKeeper, pace_of
 from stt_edge.service.ear_notices import log_notice
 from stt_edge.service.ear_process import EAR_COMMAND, EarProcess, StartEar
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarSaid
+from stt_edge.service.forgetting import LogAudio
 from stt_edge.service.intake import Losses, UtteranceEnded, UtteranceOpened
 from stt_edge.service.keeper_terms import Announce
 from stt_edge.service.mute import MuteCommands, MuteSwitch
@@ -38,8 +40,10 @@ from stt_edge.service.pipeline import Pipeline
 from stt_edge.service.provider_set import ProviderSet, session_rules
 from stt_edge.service.return_watch import ReturnWatch
 from stt_edge.service.sink_set import SinkSet, StoreFeed
+from stt_edge.service.spool import Spool
 from stt_edge.service.status import StatusDocument, status_line
 from stt_edge.service.supervisor import Supervisor
+from stt_edge.service.upkeep import Upkeep
 from stt_edge.service.watchdog import Watchdog
 from stt_edge.sinks import registry as sinks
 from stt_edge.sinks.base import SinkContext
@@ -54,6 +58,7 @@ _log = logging.getLogger(__name__)
 DRAIN_S: Final = 12.0
 """At a stop, what was said may take this long to become a record; the unit allows 20 s in all."""
 _SINKS_S: Final = 3.0
+_SPOOL_S: Final = 3.0
 _RESTART_NS: Final = 600 * 1_000_000_000
 """A crash longer ago than this was not followed by the restart we are."""
 
@@ -96,17 +101,21 @@ class Daemon:
         """
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._hung_up = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._supervisor = Supervisor()
         self._paths.create()
         async with AsyncExitStack() as stack:
             stack.enter_context(StateLock.acquire(self._paths.state))
             stack.push_async_callback(self._supervisor.stop)
-            await self._open(stack)
+            # Before everything that takes its time to open and to close: a second SIGTERM hurries
+            # a stop, and a SIGHUP must not end what is being transcribed.
             self._catch_signals(stack)
+            await self._open(stack)
             self._watchdog = self._make_watchdog()
             self._supervisor.start("ready", self._announce_ready())
             self._supervisor.start("source", self._watch_source())
+            self._supervisor.start("reload", self._reload_when_told())
             self._supervisor.start("watchdog", self._watchdog.run())
             await self._stopping.wait()
             self._notifier.stopping()
@@ -120,12 +129,14 @@ class Daemon:
         config, paths = self._config, self._paths
         entries = self._sink_entries(config)
         self._providers.apply(config)
-        log = UtteranceLog(paths.hot_audio)
+        log = UtteranceLog(paths.hot_audio, cold=paths.cold_audio)
+        self._spool = self._status.spool = Spool(log, config.spool, self._clock)
         left_behind = log.recover()
         stack.callback(log.close)
         self._account_for_crash(left_behind)
         self._keeper = self._make_keeper(log)
         self._status.keeper = self._keeper
+        self._mute = MuteCommands(self._mute_switch, self._keeper)
         stack.push_async_callback(self._keeper.stop)
         self._keeper.start(muted=self._mute_switch.is_on())
         watch = DeviceWatch(self._keeper.devices_changed)
@@ -139,15 +150,31 @@ class Daemon:
         self._return_watch = ReturnWatch(self._pipeline.dispatcher)
         self._supervisor.start("results", self._pipeline.results.run())
         self._supervisor.start("return-watch", self._return_watch.run())
-        self._sinks = SinkSet(StoreFeed(store), SinkContext(paths.logs), self._supervisor)
+        self._sinks = SinkSet(StoreFeed(store), self._sink_context(), self._supervisor)
         self._status.sinks = self._sinks
+        self._upkeep = Upkeep(
+            config,
+            self._pipeline,
+            LogAudio(log, partial(self._pipeline.dispatcher.drop, interrupt=True)),
+            self._sinks,
+            paths=paths,
+            clock=self._clock,
+            document=self._status.document,
+        )
+        self._status.upkeep = self._upkeep
         stack.push_async_callback(self._finish)
-        await self._pipeline.recover(left_behind)
+        await self._pipeline.load_ledger()
+        self._spool.start(self._pipeline)
+        self._recovery = self._supervisor.start("recovery", self._recover(left_behind))
         await self._sinks.apply(entries)
         self._take_early()
         control = ControlServer(paths.control_socket, self._handlers())
         await control.start()
         stack.push_async_callback(control.close)
+
+    async def _recover(self, left_behind: list[LogInfo]) -> None:
+        """Take up what an earlier run left; what is said meanwhile does not wait for it."""
+        await self._pipeline.recover(left_behind)
 
     def _account_for_crash(self, left_behind: list[LogInfo]) -> None:
         """Have what was said since a crash cut somebody short counted as lost."""
@@ -190,6 +217,15 @@ class Daemon:
             return config.sinks
         return default_sinks(sinks, under_systemd=self._notifier.present)
 
+    def _sink_context(self) -> SinkContext:
+        return SinkContext(
+            self._paths.logs,
+            node=self._config.node,
+            version=__version__,
+            status=lambda: self._status.document().to_json(),
+            mute=self._mute.set,
+        )
+
     def _make_watchdog(self) -> Watchdog:
         return Watchdog(
             self._notifier,
@@ -202,13 +238,15 @@ class Daemon:
 
     async def _finish(self) -> None:
         """Hear no more, transcribe what was said, and hand it to the sinks."""
+        await self._upkeep.close()
+        self._spool.leave()
         await self._keeper.stop()
         self._take_early()
         if not await self._pipeline.close(DRAIN_S, self._hurry):
             _log.warning(
                 "some utterances are not transcribed yet; the next start goes on with them"
             )
-        await self._sinks.stop(_SINKS_S)
+        await asyncio.gather(self._sinks.stop(_SINKS_S), self._spool.finish(_SPOOL_S))
         for provider in self._providers.providers:
             if provider.aclose is not None:
                 await provider.aclose()
@@ -226,11 +264,13 @@ class Daemon:
         )
         self._notifier.ready()
         self._ready = True
-        self._tell_systemd()
+        self._tell_change()
+        self._upkeep.start(self._supervisor)
 
     async def _watch_source(self) -> None:
         """End the daemon when a recording or a command has come to its end."""
         await self._keeper.finished()
+        await asyncio.wait([self._recovery])
         if not self._stopping.is_set():
             await self._pipeline.dispatcher.drain(None)
             self._stopping.set()
@@ -239,11 +279,13 @@ class Daemon:
         if self._early is not None:
             self._early.append(event)
             return
+        if isinstance(event, EarSaid | EarGone):
+            return
+        self._pipeline.take(event)  # first: everything else can wait until speech is on its way
         match event:
-            case EarSaid() | EarGone():
-                return
             case UtteranceOpened(head):
                 self._spoken(head)
+                self._spool.look()
             case UtteranceEnded():
                 self._spoken(None)
             case wire.Fault(FaultKind.FILE, message, remedy):
@@ -251,10 +293,10 @@ class Daemon:
                 self._stopping.set()
             case _:
                 pass
-        self._pipeline.take(event)
 
     def _spoken(self, head: UtteranceStart | None) -> None:
         self._status.speaking = head
+        self._tell_change()
         self._sinks.speech(speaking=head is not None)
 
     def _take_early(self) -> None:
@@ -265,12 +307,14 @@ class Daemon:
 
     def _announce(self, announcement: Announce) -> None:
         log_notice(announcement)
-        asyncio.get_running_loop().call_soon(self._tell_systemd)
+        asyncio.get_running_loop().call_soon(self._tell_change)
 
-    def _tell_systemd(self) -> None:
-        """Bring STATUS= up to date at once: something important has changed."""
+    def _tell_change(self) -> None:
+        """Bring STATUS= and sinks up to date at once: something important has changed."""
         if self._ready:
             self._watchdog.tell_status()
+        if self._status.sinks is not None:
+            self._status.sinks.changed()
 
     def _record_committed(self) -> None:
         self._sinks.wake()
@@ -282,7 +326,8 @@ class Daemon:
         self._sinks.partial(utterance_id, text)
 
     def standing(self, provider: str, health: str, message: str) -> None:
-        """Log that a provider is down, blocked, or up again."""
+        """Log that a provider is down, blocked, or up again, and tell the sinks."""
+        asyncio.get_running_loop().call_soon(self._tell_change)
         if health != "up":
             self._return_watch.provider_failed()
         if health == "up":
@@ -314,7 +359,7 @@ class Daemon:
         reactions: Mapping[signal.Signals, Callable[[], None]] = {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
-            signal.SIGHUP: self._hang_up,
+            signal.SIGHUP: self._hung_up.set,
         }
         for number, reaction in reactions.items():
             loop.add_signal_handler(number, reaction)
@@ -325,22 +370,26 @@ class Daemon:
             self._hurry.set()
         self._stopping.set()
 
-    def _hang_up(self) -> None:
-        self._supervisor.start("reload", self._reload_quietly())
-
-    async def _reload_quietly(self) -> None:
-        with contextlib.suppress(SttEdgeError):  # logged where it was found
-            await self.reload()
+    async def _reload_when_told(self) -> None:
+        """Reload at each SIGHUP; those that come meanwhile are one more."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            if not self._stopping.is_set():
+                with contextlib.suppress(SttEdgeError):  # logged where it was found
+                    await self.reload()
 
     def _handlers(self) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
         async def status(_: Mapping[str, Any]) -> Any:
+            await self._upkeep.look()
             return self._status.document().to_json()
 
         async def reload(_: Mapping[str, Any]) -> Any:
             return {"kept": await self.reload()}
 
-        mute = MuteCommands(self._mute_switch, self._keeper)
-        return {"status": status, "mute": mute.mute, "unmute": mute.unmute, "reload": reload}
+        mute, unmute = self._mute.mute, self._mute.unmute
+        asked = {"status": status, "mute": mute, "unmute": unmute, "reload": reload}
+        return {**asked, "forget": self._upkeep.forget, **self._spool.commands()}
 
     # --- reload ---
 
@@ -352,7 +401,7 @@ class Daemon:
         async with self._reloading:
             self._notifier.reloading()
             try:
-                kept = await self._apply(self._load())
+                kept = await self._apply(self._read_again())
             except SttEdgeError as error:
                 self._reject(error)
                 raise
@@ -365,21 +414,35 @@ class Daemon:
             _log.info("the configuration was read again")
             return kept
 
+    def _read_again(self) -> Config:
+        """Return the configuration as it is now. Raises SttEdgeError."""
+        new = self._load()
+        if new.path is None and self._config.path is not None:
+            # Falling back to the defaults may send speech elsewhere, so only a start does it.
+            raise SttEdgeError(
+                f"{self._config.path} is no longer there.",
+                "Put it back, or restart to run with the defaults.",
+            )
+        return new
+
     async def _apply(self, new: Config) -> list[str]:
         old = self._config
         kept = ["node"] if new.node != old.node else []
         new = replace(new, node=old.node)
-        replaced = self._providers.apply(new)
+        prepared = self._providers.prepare(new)
         await self._sinks.apply(self._sink_entries(new))
+        replaced = self._providers.adopt(prepared)
         rules = session_rules(new)
         if new.providers != old.providers or rules != session_rules(old):
             self._pipeline.dispatcher.configure(self._providers.providers, rules)
         for provider in replaced:
             if provider.aclose is not None:
                 self._supervisor.start("retire", self._retire(provider))
+        self._spool.configure(new.spool)
         source = new.audio.source()
         pace = pace_of(source, new.audio.first_block_s)
         self._keeper.reload(EarSettings(source, new.vad.gate()), pace)
+        self._upkeep.configure(new)
         self._config = new
         return kept
 

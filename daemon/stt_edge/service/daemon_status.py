@@ -10,17 +10,21 @@ from stt_edge.model import UtteranceStart
 from stt_edge.service.ear_keeper import EarKeeper
 from stt_edge.service.pipeline import Pipeline
 from stt_edge.service.sink_set import SinkSet
+from stt_edge.service.spool import Spool
 from stt_edge.service.status import (
     BacklogStatus,
+    CountersStatus,
     ProviderStatus,
     SinkStatus,
     SpeechStatus,
+    SpoolStatus,
     StatusDocument,
     StatusSources,
     StoreStatus,
     assemble,
 )
-from stt_edge.session.dispatcher import LaneStatus
+from stt_edge.service.upkeep import Upkeep
+from stt_edge.session.overview import LaneStatus
 
 _NS_PER_S = 1_000_000_000
 
@@ -34,6 +38,8 @@ class DaemonStatus:
         self.keeper: EarKeeper | None = None
         self.pipeline: Pipeline | None = None
         self.sinks: SinkSet | None = None
+        self.spool: Spool | None = None
+        self.upkeep: Upkeep | None = None
         self.speaking: UtteranceStart | None = None
         """The utterance that is open, if any."""
         self.rejected = ""
@@ -52,7 +58,10 @@ class DaemonStatus:
             provider=self._provider,
             providers=self._providers,
             backlog=self._backlog,
+            budget_spent=self._budget_spent,
+            spool=SpoolStatus if self.spool is None else self.spool.status,
             store=self._store,
+            counters=self._counters,
             sinks=self._sinks,
             problems=self._problems,
         )
@@ -82,6 +91,9 @@ class DaemonStatus:
         status = self.pipeline.dispatcher.status()
         return BacklogStatus(utterances=status.waiting, seconds=status.waiting_s)
 
+    def _budget_spent(self) -> bool:
+        return self.pipeline is not None and self.pipeline.dispatcher.status().budget_spent
+
     def _store(self) -> StoreStatus:
         if self.pipeline is None:
             return StoreStatus()
@@ -92,7 +104,13 @@ class DaemonStatus:
             records=results.last_seq,
             last_record_age_s=None if age_ns is None else round(age_ns / _NS_PER_S, 1),
             pending=results.pending if results.trouble else 0,
+            used_bytes=self.upkeep.retention.used_bytes if self.upkeep else 0,
+            max_bytes=self.upkeep.retention.max_bytes if self.upkeep else 0,
+            trouble=self.upkeep.retention.trouble if self.upkeep else "",
         )
+
+    def _counters(self) -> CountersStatus:
+        return self.pipeline.results.counters.status() if self.pipeline else CountersStatus()
 
     def _sinks(self) -> Mapping[str, SinkStatus]:
         if self.sinks is None or self.pipeline is None:
@@ -101,8 +119,10 @@ class DaemonStatus:
 
     def _problems(self) -> list[str]:
         found = [self.rejected] if self.rejected else []
+        if self.upkeep is not None and self.upkeep.metrics.trouble:
+            found.append(self.upkeep.metrics.trouble)
         if self.pipeline is not None:
-            if self.pipeline.dispatcher.status().budget_spent:
+            if self._budget_spent():
                 found.append("The budget of the day is spent: only what costs nothing is used.")
             found += [
                 text for text in (self.pipeline.log_trouble, self.pipeline.results.trouble) if text

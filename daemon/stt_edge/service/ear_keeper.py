@@ -168,6 +168,7 @@ class EarKeeper:
             level_db=round(latest.level_db, 1) if latest else None,
             noise_db=round(latest.noise_db, 1) if latest else None,
             silent_s=latest.silent_s if latest else 0.0,
+            clipped_ms=latest.clipped_ms if latest else 0,
             gaps=total.gaps,
             lost_ms=self._meter.lost_ms,
             openings=total.openings,
@@ -176,6 +177,9 @@ class EarKeeper:
             restarts=max(0, self._streams - 1),
             pid=self._ear.process.pid if self._ear else None,
             trouble=f"{trouble.message} {trouble.remedy}".rstrip() if trouble else "",
+            fault=trouble.kind.value if trouble else "",
+            frames=total.samples,
+            overruns=total.overflows,
         )
 
     # Events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from stt_edge.errors import (
     UnavailableError,
 )
 
+_log = logging.getLogger(__name__)
+
 _NAME: Final = "muted"
 CLOSE_S: Final = 6.0
 """An ear has 2 s to obey and is then killed; longer than this and it hangs in the kernel."""
@@ -26,6 +29,11 @@ class MuteSwitch:
     def __init__(self, state_directory: Path) -> None:
         """Use a file of the state directory; nothing is read yet."""
         self._path = state_directory / _NAME
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
 
     def is_on(self) -> bool:
         """Return whether muted. Raises UnavailableError or PermissionDeniedError."""
@@ -102,6 +110,12 @@ class MuteCommands:
         self._ear.unmute()
         warning = await self._remember(on=False)
         return {"muted": False, "changed": changed, "warning": warning}
+
+    async def set(self, on: bool) -> None:
+        """Do one or the other, as a sink asks for it. Raises TemporaryError."""
+        answer = await (self.mute({}) if on else self.unmute({}))
+        if answer["warning"]:
+            _log.warning("%s", answer["warning"])
 
     async def _remember(self, *, on: bool) -> str:
         try:

@@ -41,6 +41,11 @@ class Paths:
         return self.runtime / "utterances"
 
     @property
+    def cold_audio(self) -> Path:
+        """Where utterances wait that are to outlive the power."""
+        return self.state / "spool"
+
+    @property
     def database(self) -> Path:
         """The store."""
         return self.state / "store.db"
@@ -94,12 +99,29 @@ def find_sockets(instance: str | None, environ: Mapping[str, str] = os.environ) 
     return [directory / "control.sock" for directory in directories]
 
 
+def find_all_sockets() -> list[Path]:
+    """Return the control sockets of all installed instances that run, or have run."""
+    return sorted(SYSTEM_RUNTIME.glob("stt-edge*/control.sock"))
+
+
 def find_state(instance: str | None, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the state directory of a daemon that does not run: the installed one's, if any."""
     if given := _given(environ, "STATE_DIRECTORY"):
         return given
     installed = SYSTEM_STATE / _directory_name(instance)
     return installed if installed.exists() else _xdg_state(environ) / _directory_name(instance)
+
+
+def find_paths(instance: str | None, environ: Mapping[str, str] = os.environ) -> Paths:
+    """Return the directories of a daemon that does not run: the installed one's, if any."""
+    state, name = find_state(instance, environ), _directory_name(instance)
+    user = _user_runtime(instance, environ)
+    runtime = SYSTEM_RUNTIME / name if state == SYSTEM_STATE / name else user
+    return Paths(
+        runtime=_given(environ, "RUNTIME_DIRECTORY") or runtime,
+        state=state,
+        logs=_given(environ, "LOGS_DIRECTORY") or state,
+    )
 
 
 def _directory_name(instance: str | None) -> str:

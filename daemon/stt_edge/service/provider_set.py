@@ -11,13 +11,16 @@ from stt_edge.providers.base import Provider
 from stt_edge.session.budget import Budget
 from stt_edge.session.chain import SessionRules
 
+Prepared = Sequence[tuple[ProviderEntry, Provider]]
+"""The providers of a configuration, built and not yet in use."""
+
 
 class ProviderSet:
     """The providers in use, in their order, and which entry of the file each was built from."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._built: list[tuple[ProviderEntry, Provider]] = []
+        self._built: Prepared = ()
 
     @property
     def providers(self) -> list[Provider]:
@@ -29,6 +32,10 @@ class ProviderSet:
 
         Raises SttEdgeError, and then everything stays as it was.
         """
+        return self.adopt(self.prepare(config))
+
+    def prepare(self, config: Config) -> Prepared:
+        """Build what is new in a configuration, and change nothing. Raises SttEdgeError."""
         if not config.providers:
             raise SttEdgeError("There is no provider.", "Name one under providers: in the file.")
         known = {entry.name: (entry, provider) for entry, provider in self._built}
@@ -39,9 +46,13 @@ class ProviderSet:
                 provider = registry.build(entry.name, entry.kind, entry.options)
             wanted.append((entry, provider))
         _check_lengths(config, [provider for _, provider in wanted])
-        kept = {id(provider) for _, provider in wanted}
+        return wanted
+
+    def adopt(self, prepared: Prepared) -> list[Provider]:
+        """Use what was prepared; returns the providers that are no longer wanted."""
+        kept = {id(provider) for _, provider in prepared}
         replaced = [provider for provider in self.providers if id(provider) not in kept]
-        self._built = wanted
+        self._built = prepared
         return replaced
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -13,6 +13,7 @@ from typing import Any, Final
 from stt_edge.clock import Clock
 from stt_edge.errors import LogError, StoreConflictError, StoreError
 from stt_edge.model import Part, Record, UtteranceEnd, UtteranceStart, UtteranceState
+from stt_edge.service.counters import Counters
 from stt_edge.session.budget import Cost
 from stt_edge.store.store import Store
 from stt_edge.store.writer import StoreThread
@@ -30,6 +31,8 @@ _RETRY_CAP_S: Final = 30.0
 class _Operation:
     call: Callable[..., Any]
     arguments: tuple[Any, ...]
+    utterance_id: str
+    """What it is about; empty where it is about none."""
     result: bool
     """It carries something recognised, which is what waiting for the store is counted in."""
     done: Callable[[Any], None] | None = None
@@ -59,6 +62,9 @@ class ResultWriter:
         self._changed = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._forgotten: set[str] = set()
+        self.counters = Counters()
+        """What has come of it so far."""
         self.last_seq = 0
         """The ``seq`` of the newest record."""
         self.last_record_ns: int | None = None
@@ -73,15 +79,23 @@ class ResultWriter:
 
     def opened(self, head: UtteranceStart) -> None:
         """Store that an utterance exists."""
-        self._put(Store.add_utterance, head)
+        self._put(Store.add_utterance, head, about=head.id)
 
     def ended(self, utterance_id: str, tail: UtteranceEnd) -> None:
         """Store that an utterance has ended."""
-        self._put(Store.end_utterance, utterance_id, tail)
+        self._put(Store.end_utterance, utterance_id, tail, about=utterance_id)
 
     def commit(self, part: Part, acked: int) -> None:
         """Store a part together with the utterance's acknowledged position."""
-        self._put(Store.commit_part, part, acked, result=True)
+        acknowledged = partial(self._audio.acknowledged, part.utterance_id)
+        self._put(
+            Store.commit_part,
+            part,
+            acked,
+            about=part.utterance_id,
+            result=True,
+            done=acknowledged,
+        )
 
     def finish(self, utterance_id: str, state: UtteranceState, record: Record | None) -> None:
         """Store the record and the final state; then the audio is deleted and sinks are told."""
@@ -89,9 +103,17 @@ class ResultWriter:
         def done(seq: int | None) -> None:
             if state is UtteranceState.DONE:
                 self._delete_audio(utterance_id)
-            self._note_record(seq if record is not None else None)
+            self._note_record(seq, record)
 
-        self._put(Store.finish, utterance_id, state, record, result=record is not None, done=done)
+        self._put(
+            Store.finish,
+            utterance_id,
+            state,
+            record,
+            about=utterance_id,
+            result=record is not None,
+            done=done,
+        )
 
     def provisional(self, utterance_id: str, record: Record | None) -> None:
         """Store a fallback's record; the utterance begins anew and keeps its audio."""
@@ -99,13 +121,14 @@ class ResultWriter:
             Store.begin_anew,
             utterance_id,
             record,
+            about=utterance_id,
             result=record is not None,
-            done=self._note_record,
+            done=partial(self._note_record, record=record),
         )
 
     def job(self, utterance_id: str, job: tuple[str, str] | None) -> None:
         """Store which provider has made a job of the utterance, and its token; None for none."""
-        self._put(Store.set_job, utterance_id, job)
+        self._put(Store.set_job, utterance_id, job, about=utterance_id)
 
     def usage(self, provider: str, cost: Cost) -> None:
         """Add to the provider's meter of today."""
@@ -118,6 +141,10 @@ class ResultWriter:
         )
         self._put(add, provider, self._clock.now().astimezone().date())
 
+    def forget(self, utterance_ids: Iterable[str]) -> None:
+        """Store nothing more of utterances that are being deleted, whatever is still to come."""
+        self._forgotten.update(utterance_ids)
+
     def congested(self) -> bool:
         """Return whether so many results wait that no new session should open."""
         return self.pending >= CONGESTED
@@ -129,7 +156,8 @@ class ResultWriter:
                 self._empty.set()
                 self._changed.clear()
                 await self._changed.wait()
-            await self._carry_out(self._queue[0])
+            if self._queue[0].utterance_id not in self._forgotten:
+                await self._carry_out(self._queue[0])
             self._queue.popleft()
 
     async def drain(self, timeout_s: float | None) -> bool:
@@ -140,8 +168,9 @@ class ResultWriter:
             return False
         return True
 
-    def _note_record(self, seq: int | None) -> None:
-        if seq is not None:
+    def _note_record(self, seq: int | None, record: Record | None) -> None:
+        if seq is not None and record is not None:
+            self.counters.committed(record)
             self.last_seq, self.last_record_ns = seq, self._clock.monotonic_ns()
             self._on_record()
 
@@ -149,10 +178,11 @@ class ResultWriter:
         self,
         call: Callable[..., Any],
         *arguments: Any,
+        about: str = "",
         result: bool = False,
         done: Callable[[Any], None] | None = None,
     ) -> None:
-        self._queue.append(_Operation(call, arguments, result, done))
+        self._queue.append(_Operation(call, arguments, about, result, done))
         self._empty.clear()
         self._changed.set()
 
@@ -180,6 +210,6 @@ class ResultWriter:
 
     def _delete_audio(self, utterance_id: str) -> None:
         try:
-            self._audio.delete(utterance_id)
+            self._audio.done(utterance_id)
         except LogError as error:
             _log.warning("audio of a finished utterance stays behind: %s", error)

@@ -98,9 +98,26 @@ class SinkSet:
         for follower in self._followers.values():
             follower.sink.speech(speaking)
 
+    def changed(self) -> None:
+        """Tell sinks that something in the status document has changed."""
+        for follower in self._followers.values():
+            follower.sink.changed()
+
     async def stop(self, deadline_s: float) -> None:
         """Deliver what can be delivered in time, then close every sink."""
         await asyncio.gather(*(each.stop(deadline_s) for each in self._followers.values()))
+
+    def names(self) -> frozenset[str]:
+        """Return what the sinks are called that are switched on."""
+        return frozenset(self._followers)
+
+    def positions(self) -> dict[str, int]:
+        """Return the ``seq`` of the last record given to each sink that keeps no cursor."""
+        return {
+            name: position
+            for name, follower in self._followers.items()
+            if not follower.sink.resumes and (position := follower.status().position) is not None
+        }
 
     def status(self, last_seq: int) -> dict[str, SinkStatus]:
         """Return how each sink is doing; ``last_seq`` is that of the newest record."""

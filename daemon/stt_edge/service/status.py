@@ -32,6 +32,8 @@ class EarStatus:
     noise_db: float | None = None
     silent_s: float = 0.0
     """For how long every sample has been exactly zero."""
+    clipped_ms: int = 0
+    """How much of the last minute lies in blocks that reach full scale: the input is overdriven."""
     gaps: int = 0
     lost_ms: int = 0
     openings: int = 0
@@ -43,6 +45,12 @@ class EarStatus:
     pid: int | None = None
     trouble: str = ""
     """Why nothing is heard, and what to do about it; empty while all is well."""
+    fault: str = ""
+    """The kind of the trouble, an ``errors.FaultKind``; empty while all is well."""
+    frames: int = 0
+    """Samples heard, at 16 kHz mono."""
+    overruns: int = 0
+    """Blocks the device flagged; no evidence of loss by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,26 @@ class BacklogStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoolStatus:
+    """Audio that is kept until it is transcribed, or longer. Counters run from the start."""
+
+    utterances: int = 0
+    """With the one that is open."""
+    seconds: float = 0.0
+    """Audio that is still to be transcribed."""
+    bytes: int = 0
+    """Room it takes, in memory and on the disk."""
+    on_disk_bytes: int = 0
+    kept: int = 0
+    """Utterances that are transcribed, and whose audio is kept."""
+    dropped: int = 0
+    """Utterances given up for want of room, or for their age."""
+    dropped_s: float = 0.0
+    trouble: str = ""
+    """Why audio cannot be put on the disk; empty while it can."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """What has been stored."""
 
@@ -90,6 +118,35 @@ class StoreStatus:
     last_record_age_s: float | None = None
     pending: int = 0
     """Results that wait in memory because the store does not take them."""
+    used_bytes: int = 0
+    """How much of the file was in use when it was last looked at."""
+    max_bytes: int = 0
+    """Beyond it the oldest results are deleted, as far as every sink has them."""
+    trouble: str = ""
+    """Why it cannot be kept within its bounds, and what to do; empty while it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStatus:
+    """From the end of speech to the commit, of what was transcribed live."""
+
+    count: int = 0
+    sum_s: float = 0.0
+    within_s: Mapping[str, int] = field(default_factory=dict)
+    """How many took at most so many seconds; the keys are numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountersStatus:
+    """What has happened since the start of the daemon."""
+
+    speech_s: float = 0.0
+    """Voiced time in the utterances that have ended, as the gate judged it."""
+    finals: Mapping[str, int] = field(default_factory=dict)
+    """Records, by provider."""
+    reconnects: Mapping[str, int] = field(default_factory=dict)
+    """How often an utterance had to go on with another connection, by why."""
+    latency: LatencyStatus = LatencyStatus()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +178,11 @@ class StatusDocument:
     providers: tuple[ProviderStatus, ...] = ()
     """All, in the order in which they are tried."""
     backlog: BacklogStatus = BacklogStatus()
+    budget_spent: bool = False
+    """Whether the budget of the day is spent."""
+    spool: SpoolStatus = SpoolStatus()
     store: StoreStatus = StoreStatus()
+    counters: CountersStatus = CountersStatus()
     sinks: Mapping[str, SinkStatus] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     """What needs somebody's attention, each with its remedy where one is known."""
@@ -141,7 +202,10 @@ class StatusSources:
     provider: Callable[[], ProviderStatus] = ProviderStatus
     providers: Callable[[], tuple[ProviderStatus, ...]] = tuple
     backlog: Callable[[], BacklogStatus] = BacklogStatus
+    budget_spent: Callable[[], bool] = bool
+    spool: Callable[[], SpoolStatus] = SpoolStatus
     store: Callable[[], StoreStatus] = StoreStatus
+    counters: Callable[[], CountersStatus] = CountersStatus
     sinks: Callable[[], Mapping[str, SinkStatus]] = dict
     problems: Callable[[], list[str]] = list
     """What the parts cannot say of themselves: a rejected configuration, a log that fails …"""
@@ -158,7 +222,10 @@ def assemble(identity: StatusDocument, sources: StatusSources, uptime_s: float) 
         provider=sources.provider(),
         providers=sources.providers(),
         backlog=sources.backlog(),
+        budget_spent=sources.budget_spent(),
+        spool=sources.spool(),
         store=sources.store(),
+        counters=sources.counters(),
         sinks=sources.sinks(),
     )
     return replace(document, problems=(*problems_of(document), *sources.problems()))
@@ -171,8 +238,12 @@ def problems_of(document: StatusDocument) -> list[str]:
         if provider.state not in ("", "up"):
             state = provider.state.replace("-", " ")
             problems.append(f"Provider {provider.name} is {state}: {provider.message}")
+    if document.spool.trouble:
+        problems.append(f"Audio that waits is kept in memory only: {document.spool.trouble}")
     if document.store.pending:
         problems.append(f"{document.store.pending} results wait for the store.")
+    if document.store.trouble:
+        problems.append(document.store.trouble)
     problems += [
         f"Sink {name} is down: {sink.message}"
         for name, sink in document.sinks.items()
@@ -218,7 +289,9 @@ def parse(body: Mapping[str, Any]) -> StatusDocument:
         "provider": _provider(body.get("provider")),
         "providers": tuple(map(_provider, body.get("providers") or ())),
         "backlog": _build(BacklogStatus, body.get("backlog")),
+        "spool": _build(SpoolStatus, body.get("spool")),
         "store": _build(StoreStatus, body.get("store")),
+        "counters": _counters(body.get("counters")),
         "problems": tuple(body.get("problems") or ()),
     }
     document: StatusDocument = _build(StatusDocument, {**body, **parts, "sinks": sinks})
@@ -245,6 +318,11 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _provider(body: object) -> ProviderStatus:
     provider: ProviderStatus = _build(ProviderStatus, body)
     return replace(provider, connections=tuple(provider.connections))
+
+
+def _counters(body: object) -> CountersStatus:
+    counters: CountersStatus = _build(CountersStatus, body)
+    return replace(counters, latency=_build(LatencyStatus, _mapping(body).get("latency")))
 
 
 def _build(kind: Any, body: object) -> Any:

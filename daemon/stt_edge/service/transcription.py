@@ -39,7 +39,8 @@ from stt_edge.service.transcription_job_hearing import Surroundings, hear_gated,
 from stt_edge.service.transcription_job_router import Router, Window
 from stt_edge.session.chain import SessionRules
 from stt_edge.session.connection_terms import Phase
-from stt_edge.session.dispatcher import Dispatcher, LaneStatus
+from stt_edge.session.dispatcher import Dispatcher
+from stt_edge.session.overview import LaneStatus
 
 _LOOK_S: Final = 0.2
 _AT_WORK: Final = frozenset((Phase.STREAMING.value, Phase.DRAINING.value))

@@ -86,6 +86,11 @@ class Chain:
                 return lane
         return next((lane for lane in lanes if lane.standing.wait_s(now_s) <= 0), None)
 
+    @property
+    def reachable(self) -> bool:
+        """Whether there is a provider that is not known to be down, and may be used today."""
+        return any(lane.usable() and self.affordable(lane) for lane in self.lanes)
+
     def to_probe(self, now_s: float) -> Iterator[Lane]:
         """Yield the providers that are down and to be asked whether they are back."""
         able = [lane for lane in self.lanes if lane.usable() and self.affordable(lane)]

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.clock import Clock
@@ -26,8 +25,10 @@ from stt_edge.model import (
 from stt_edge.providers import base
 from stt_edge.session.budget import Cost, Ledger, cost_of
 from stt_edge.session.chain import Chain, SessionRules
+from stt_edge.session.connection_terms import Phase
 from stt_edge.session.lane import Lane
 from stt_edge.session.link import Link
+from stt_edge.session.overview import DispatcherStatus, LaneStatus
 from stt_edge.session.placement import LIVE_S, Placement
 from stt_edge.session.ports import AudioLog, Listener, Results
 from stt_edge.session.progress import Progress
@@ -42,38 +43,8 @@ READY_WITHIN_S: Final = 5.0
 """Where there is another provider, one that is not ready by then counts as down."""
 _TROUBLED_S: Final = (2.0, 300.0)
 _GOODBYE_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStatus:
-    """What the status document says of a provider."""
-
-    provider: str
-    health: str
-    message: str
-    """The last failure in one line; empty while all is well."""
-    retry_in_s: float
-    connections: tuple[str, ...]
-    today: Cost
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherStatus:
-    """What the status document says of sessions."""
-
-    lanes: tuple[LaneStatus, ...]
-    """In the order of the configuration."""
-    in_use: str
-    """The provider that the next utterance would go to."""
-    budget_spent: bool
-    unfinished: int
-    """Utterances that are not finished, with those that wait."""
-    waiting: int
-    """Utterances that wait for a connection."""
-    waiting_s: float
-    """Audio in them, in seconds."""
-    late_results: int
-    poisoned: int
+_UNKNOWN_SEQ: Final = 1 << 60
+"""Behind every utterance the store knows; what is said from now on comes behind that."""
 
 
 class Dispatcher:
@@ -104,6 +75,7 @@ class Dispatcher:
         self._placement = Placement(self._chain, self._open, results, listener)
         self._idle = asyncio.Event()
         self._idle.set()
+        self._live_seq = _UNKNOWN_SEQ
         self._late = 0
         self._poisoned = 0
         self._finished: dict[str, int] = {}
@@ -142,7 +114,8 @@ class Dispatcher:
     def opened(self, head: UtteranceStart) -> None:
         """Take an utterance that has begun."""
         self._wake()
-        self._enqueue(Progress(head))
+        self._live_seq += 1
+        self._enqueue(Progress(head, seq=self._live_seq))
 
     def grew(self, utterance_id: str) -> None:
         """Take that more of an utterance is in the log."""
@@ -169,9 +142,10 @@ class Dispatcher:
         *,
         job: tuple[str, str] | None = None,
         supersedes: str | None = None,
+        seq: int = _UNKNOWN_SEQ,
     ) -> None:
-        """Take an utterance that an earlier run left unfinished."""
-        progress = Progress(head, recovered=True)
+        """Take an utterance that an earlier run left unfinished; ``seq`` is the store's."""
+        progress = Progress(head, recovered=True, seq=seq)
         progress.tail, progress.ended_s = tail, self._now() - LIVE_S
         progress.job, progress.supersedes = job, supersedes
         progress.resume(parts, acked)
@@ -180,6 +154,34 @@ class Dispatcher:
             self._finish(progress)
         else:
             self._enqueue(progress)
+
+    def drop(self, utterance_id: str, *, interrupt: bool = False) -> bool:
+        """Give up an utterance that waits, with a record of what was committed of it.
+
+        Returns whether its audio is not needed any more; it is while somebody speaks, or while a
+        provider has it in hand. ``interrupt`` takes it away from a provider, which takes a moment.
+        """
+        progress = self._known.get(utterance_id)
+        if progress is None:
+            return True
+        if progress.tail is None:
+            return False
+        if progress in self._placement.waiting:
+            self._placement.waiting.remove(progress)
+            progress.unreadable = progress.truncated = True
+            self._finish(progress)
+            return True
+        if interrupt and (link := self._link_of(utterance_id)) is not None:
+            progress.unreadable = progress.truncated = True
+            link.release()
+        return False
+
+    @property
+    def offline(self) -> bool:
+        """Whether what is said cannot be sent anywhere now, as far as is known."""
+        if not self._chain.reachable:
+            return True
+        return any(map(self._is_stalled, self._known.values()))
 
     @property
     def busy(self) -> bool:
@@ -272,6 +274,16 @@ class Dispatcher:
         )
         lane.links.append(link)
         link.start()
+
+    def _is_stalled(self, progress: Progress) -> bool:
+        """Return whether live speech has found nobody ready to take it for some time."""
+        if progress.recovered or not self._placement.is_live(progress):
+            return False
+        age_ns = self._clock.monotonic_ns() - progress.head.started_mono_ns
+        if age_ns < READY_WITHIN_S * 1e9:
+            return False
+        link = self._link_of(progress.id)
+        return link is None or link.phase is Phase.CONNECTING
 
     def _link_of(self, utterance_id: str) -> Link | None:
         for link in self._chain.links:

@@ -142,9 +142,9 @@ class Placement:
             self._spent = self._chain.spent
             self._listener.budget(spent=self._spent)
 
-    def _urgency(self, progress: Progress) -> tuple[bool, int, str]:
-        """Live before backlog, untroubled before troubled, old before new (ids sort by time)."""
-        return (not self.is_live(progress), progress.strikes, progress.id)
+    def _urgency(self, progress: Progress) -> tuple[bool, int, int]:
+        """Live before backlog, untroubled before troubled, old before new."""
+        return (not self.is_live(progress), progress.strikes, progress.seq)
 
     def _full_of_backlog(self, lane: Lane) -> bool:
         """Return whether one more connection for backlog would leave none for live speech."""

@@ -24,9 +24,11 @@ _FRUITLESS_TRIES: Final = 2
 class Progress:
     """The state of one utterance on its way through one provider after another."""
 
-    def __init__(self, head: UtteranceStart, *, recovered: bool = False) -> None:
+    def __init__(self, head: UtteranceStart, *, recovered: bool = False, seq: int = 0) -> None:
         """Start at the utterance's first sample with nothing acknowledged."""
         self.head = head
+        self.seq = seq
+        """Its place among all, oldest first; never taken from a clock."""
         self.tail: UtteranceEnd | None = None
         self.recovered = recovered
         """It was left by an earlier run: monotonic times of it mean nothing now."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,9 +45,12 @@ class LiveHooks:
     def reopen(self) -> None:
         """Let go of files that may have been moved away (a rotation). Returns at once."""
 
+    def changed(self) -> None:
+        """Take that something in ``SinkContext.status`` has changed. Returns at once."""
+
 
 class Sink(LiveHooks, ABC):
-    """Takes records one at a time.
+    """Takes records, in their order.
 
     ``open`` and ``write`` raise SinkUnavailableError; ``open`` is called again after that, so it
     starts from nothing every time. A record may come twice after a crash, under the same id.
@@ -56,6 +60,8 @@ class Sink(LiveHooks, ABC):
     """As in the configuration; the cursor is stored under it."""
     resumes: ClassVar[bool] = True
     """Whether a restart goes on after the last record taken; False is 'always start at now'."""
+    at_once: ClassVar[int] = 1
+    """So many calls of ``write`` may be under way at a time; they are begun in order."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -68,9 +74,19 @@ class Sink(LiveHooks, ABC):
         Raises SinkUnavailableError or SinkRefusedError.
         """
 
+    def watch(self, trouble: Callable[[], None]) -> None:
+        """Have ``trouble`` called when the sink finds out between records that it is cut off."""
+
+    def check(self) -> None:
+        """Raise SinkUnavailableError if the sink, open, has found out that it is cut off."""
+
     @abstractmethod
     async def close(self) -> None:
         """Let go of everything; never raises, may be called twice."""
+
+
+async def _nothing_to_mute(_: bool) -> None:
+    """Do nothing, where there is no microphone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +97,40 @@ class SinkContext:
     """Where logs go that have no path of their own."""
     stdout: int = 1
     """File descriptor of standard output."""
+    node: str = ""
+    version: str = ""
+    status: Callable[[], Mapping[str, Any]] = dict
+    """Returns the status document of this moment, as ``stt-edge status --json`` prints it."""
+    mute: Callable[[bool], Awaitable[None]] = _nothing_to_mute
+    """Closes the microphone, or opens it again. Raises SttEdgeError when it cannot be closed."""
 
 
 class SinkModule(typing.Protocol):
     """What the registry expects of a sink's module."""
 
     Options: type[Any]
-    """A dataclass of options; fields are declared with ``stt_edge.config.schema.option``."""
+    """A dataclass of options; fields are declared with ``stt_edge.config.schema.option``.
+
+    The module may also have ``PACKAGES``, what it imports that is not part of the base install, and
+    ``EXTRA``, the extra that brings them."""
 
     def build(self, options: Any, context: SinkContext) -> Sink:
         """Return the sink, not open yet. Raises UnavailableError when a package is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a sink's module found of one step on the way to its other side."""
+
+    what: str
+    """The step, in kebab-case: ``login``; empty for the sink as a whole."""
+    level: str
+    """``ok``, ``warn`` or ``fail``."""
+    message: str
+    remedy: str = ""
+    """What to do about it, one sentence; empty when it is well."""
+
+
+Examine = Callable[[Any, SinkContext], Awaitable[Iterable[Examined]]]
+"""What a sink's module may have under the name ``examine``: given its options and the context, it
+goes as far as it can without sending a record, and raises nothing for what it finds wrong."""

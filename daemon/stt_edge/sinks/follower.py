@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +18,7 @@ from typing import Protocol
 
 from stt_edge.errors import StoreError
 from stt_edge.model import Record
-from stt_edge.sinks.base import Sink, SinkRefusedError, SinkUnavailableError
+from stt_edge.sinks.base import Sink, SinkError, SinkRefusedError, SinkUnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class RecordSource(Protocol):
 class FollowerSettings:
     """How patient a follower is; tests are less so."""
 
-    batch: int = 32
+    batch: int = 100
     """Records read at once; also the most that can be repeated by a crash while catching up."""
     save_cursor_s: float = 5.0
     """The cursor is written at most this often, and after every full batch."""
@@ -113,6 +114,7 @@ class Follower:
         self._delivered = 0
         self._set_aside = 0
         self._last_set_aside: str | None = None
+        sink.watch(self.wake)
 
     async def run(self) -> None:
         """Deliver until ``stop``; then save the cursor and close the sink."""
@@ -188,13 +190,14 @@ class Follower:
     async def _catch_up(self) -> None:
         """Bring the sink level with the store."""
         position = await self._begin()
-        if not self._open:
+        if self._open:
+            self.sink.check()
+        else:
             await self.sink.open()
             self._open = True
         while records := await self._source.records_after(position, self._settings.batch):
-            for seq, record in records:
-                await self._hand_over(record)
-                position = self._position = seq
+            await self._hand_over(records)
+            position = records[-1][0]
             if len(records) == self._settings.batch or self._cursor_due_s() <= 0:
                 await self._save_cursor()
 
@@ -207,19 +210,60 @@ class Follower:
                 await self._save_cursor()  # a crash must not move where a new sink began
         return self._position
 
-    async def _hand_over(self, record: Record) -> None:
-        for attempt in range(1, self._settings.refusals + 1):
+    async def _hand_over(self, batch: Sequence[tuple[int, Record]]) -> None:
+        """Keep as many records under way as the sink takes at once.
+
+        The place moves past those in front that are dealt with. After a failure the sink is given
+        the rest again, also what it may have taken behind it. One that is refused and taken later
+        follows those that were under way.
+        """
+        waiting = deque(batch)
+        under_way: deque[tuple[int, Record, asyncio.Task[SinkError | None]]] = deque()
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < self.sink.at_once:
+                    seq, record = waiting.popleft()
+                    attempt = asyncio.create_task(self._attempt(record))
+                    under_way.append((seq, record, attempt))
+                seq, record, attempt = under_way.popleft()
+                await self._conclude(record, await attempt)
+                self._position = seq
+        finally:
+            for *_, attempt in under_way:
+                attempt.cancel()
+            await asyncio.gather(*(each[2] for each in under_way), return_exceptions=True)
+
+    async def _conclude(self, record: Record, failure: SinkError | None) -> None:
+        if isinstance(failure, SinkRefusedError):
+            await self._insist(record, failure)
+        elif failure is not None:
+            raise failure
+        else:
+            self._took()
+
+    async def _attempt(self, record: Record) -> SinkError | None:
+        try:
+            await self.sink.write(record)
+        except (SinkUnavailableError, SinkRefusedError) as error:
+            return error
+        return None
+
+    async def _insist(self, record: Record, error: SinkRefusedError) -> None:
+        """Offer a record that was refused again, then put it aside."""
+        for attempt in range(1, self._settings.refusals):
+            await asyncio.sleep(self._settings.refusal_wait_s * attempt)
             try:
                 await self.sink.write(record)
-            except SinkRefusedError as error:
-                if attempt == self._settings.refusals:
-                    self._put_aside(record, error)
-                    return
-                await asyncio.sleep(self._settings.refusal_wait_s * attempt)
+            except SinkRefusedError as refusal:
+                error = refusal
             else:
-                self._delivered += 1
-                self._came_up()
+                self._took()
                 return
+        self._put_aside(record, error)
+
+    def _took(self) -> None:
+        self._delivered += 1
+        self._came_up()
 
     def _put_aside(self, record: Record, error: SinkRefusedError) -> None:
         self._set_aside += 1

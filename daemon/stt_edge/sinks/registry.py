@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import typing
 from typing import Any, Final
 
 from stt_edge.errors import UnavailableError
-from stt_edge.sinks.base import Sink, SinkContext, SinkModule
+from stt_edge.sinks.base import Examine, Sink, SinkContext, SinkModule
 
 _MODULES: Final = {
     "journal": "stt_edge.sinks.journal",
     "jsonl": "stt_edge.sinks.jsonl",
+    "mqtt": "stt_edge.sinks.mqtt",
     "stdout": "stt_edge.sinks.stdout",
 }
 
@@ -27,9 +29,15 @@ def options(name: str) -> type[Any] | None:
     return _module(name).Options if name in _MODULES else None
 
 
-def missing(_name: str) -> str:
-    """Return nothing: no sink needs a package of its own."""
-    return ""
+def missing(name: str) -> str:
+    """Return which packages a sink lacks and how to get them; empty where it lacks none."""
+    module = _module(name)
+    packages: tuple[str, ...] = getattr(module, "PACKAGES", ())
+    absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    if not absent:
+        return ""
+    extra = getattr(module, "EXTRA", name)
+    return f'{", ".join(absent)} not installed: pip install "stt-edge[{extra}]"'
 
 
 def build(name: str, options: Any, context: SinkContext) -> Sink:
@@ -44,6 +52,11 @@ def build(name: str, options: Any, context: SinkContext) -> Sink:
         raise UnavailableError(f"There is no sink named {name!r}.", guess)
     module = _module(name)
     return module.build(module.Options() if options is None else options, context)
+
+
+def examiner(name: str) -> Examine | None:
+    """Return what looks whether a sink's other side can be reached; None where it has nothing."""
+    return getattr(_module(name), "examine", None) if name in _MODULES else None
 
 
 def _module(name: str) -> SinkModule:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from stt_edge.model import (
     EndReason,
@@ -33,6 +33,11 @@ PART_COLUMNS: Final = (
 _Row = tuple[Any, ...]
 
 _RECORD_FIELDS: Final = frozenset(field.name for field in fields(Record))
+_RECORD_TYPES: Final = {
+    name: kind
+    for name, kind in get_type_hints(Record).items()
+    if name not in ("start", "end", "words", "confidence")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,9 @@ def record_from_body(text: str) -> Record:
         known["start"] = _moment_from_text(body["start"])
         known["end"] = _moment_from_text(body["end"])
         known["words"] = _words_from_list(body["words"])
+        known["confidence"] = _share(body.get("confidence"))
+        for name in known.keys() & _RECORD_TYPES.keys():
+            _checked(known[name], _RECORD_TYPES[name])
         return Record(**known)
 
 
@@ -136,8 +144,8 @@ def _making_sense() -> Iterator[None]:
 
 def _utterance(row: _Row) -> UtteranceRow:
     start = UtteranceStart(
-        id=row[1],
-        stream=row[2],
+        id=_text(row[1]),
+        stream=_text(row[2]),
         start=int(row[3]),
         started_at=_moment_from_text(row[4]),
         started_mono_ns=int(row[5]),
@@ -156,23 +164,29 @@ def _utterance(row: _Row) -> UtteranceRow:
         )
     job = None if row[16] is None else (str(row[16]), str(row[17]))
     return UtteranceRow(
-        int(row[0]), start, UtteranceState(row[9]), int(row[10]), end, job, supersedes=row[18]
+        int(row[0]),
+        start,
+        UtteranceState(row[9]),
+        int(row[10]),
+        end,
+        job,
+        supersedes=_text_if_any(row[18]),
     )
 
 
 def _part(row: _Row) -> Part:
     return Part(
-        utterance_id=row[0],
+        utterance_id=_text(row[0]),
         seq=int(row[1]),
         start=int(row[2]),
         end=int(row[3]),
-        text=str(row[4]),
-        provider=row[5],
-        model=row[6],
-        language=row[7],
-        confidence=row[8],
+        text=_text(row[4]),
+        provider=_text(row[5]),
+        model=_text_if_any(row[6]),
+        language=_text_if_any(row[7]),
+        confidence=_share(row[8]),
         words=_words_from_list(json.loads(row[9])),
-        item_id=row[10],
+        item_id=_text_if_any(row[10]),
         truncated=bool(row[11]),
     )
 
@@ -182,7 +196,29 @@ def _words_to_list(words: tuple[Word, ...]) -> list[list[Any]]:
 
 
 def _words_from_list(words: list[list[Any]]) -> tuple[Word, ...]:
-    return tuple(Word(*word) for word in words)
+    return tuple(
+        Word(_text(text), _checked(start, int), _checked(end, int), _share(confidence))
+        for text, start, end, confidence in words
+    )
+
+
+def _checked(value: Any, kind: Any) -> Any:
+    """Return a value that is what it should be: SQLite keeps anything in any column."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{type(value).__name__} where {kind} should be")
+    return value
+
+
+def _text(value: Any) -> str:
+    return str(_checked(value, str))
+
+
+def _text_if_any(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _share(value: Any) -> float | None:
+    return None if value is None else float(_checked(value, int | float))
 
 
 def _moment_to_text(moment: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,15 @@ class Database:
     def execute(self, statement: str, *values: Any) -> int:
         """Execute a statement within a transaction; returns the row number of an insertion."""
         return self._connection.execute(statement, values).lastrowid or 0
+
+    def execute_named(self, statement: str, values: Mapping[str, Any]) -> None:
+        """Execute a statement within a transaction; its values have names."""
+        self._connection.execute(statement, values)
+
+    def all_named(self, statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return every row of a query whose values have names. Raises StoreError."""
+        with translated("read", self.path):
+            return self._connection.execute(statement, values).fetchall()
 
     def all(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return every row of a query. Raises StoreError."""

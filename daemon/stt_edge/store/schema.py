@@ -88,6 +88,13 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
         "ALTER TABLE utterances ADD COLUMN supersedes TEXT",
         "ALTER TABLE usage ADD COLUMN billed_seconds REAL",
     ),
+    (
+        # What retention may delete for its age, without reading the whole table each time.
+        """
+        CREATE INDEX utterances_by_age ON utterances (started_at)
+        WHERE state IN ('done', 'dropped', 'poisoned') AND clock_unsynced = 0
+        """,
+    ),
 )
 """Statements that lead from one ``user_version`` to the next; never changed, only added to."""
 
@@ -145,6 +152,8 @@ def set_up(connection: sqlite3.Connection) -> None:
     # 4 MB: some 300 commits go to the WAL before pages are written a second time.
     connection.execute("PRAGMA wal_autocheckpoint = 1000")
     connection.execute("PRAGMA journal_size_limit = 4194304")
+    # What is deleted is overwritten: otherwise it could be read in the file until its page is used.
+    connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA cache_size = -512")
     connection.execute("PRAGMA temp_store = MEMORY")
 

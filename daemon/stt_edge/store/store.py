@@ -10,7 +10,7 @@ when nothing changes.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -33,6 +33,7 @@ from stt_edge.store.codec import (
 from stt_edge.store.database import Database
 from stt_edge.store.failures import UnreadableRowError, translated
 from stt_edge.store.opening import StoreOpening, open_database
+from stt_edge.store.retention import Retention
 from stt_edge.store.schema import check_version, connect_read_only
 
 FINISHED: Final = (UtteranceState.DONE, UtteranceState.DROPPED, UtteranceState.POISONED)
@@ -40,6 +41,7 @@ FINISHED: Final = (UtteranceState.DONE, UtteranceState.DROPPED, UtteranceState.P
 T = TypeVar("T")
 
 _EMPTIES: Final = "empties"
+_IDS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class Store:
         self._database = Database(connection, path)
         self.opening = opening
         """What had to be done to open it."""
+        self.retention = Retention(self._database)
+        """What deletes results."""
         self._unreadable: list[str] = []
 
     @classmethod
@@ -177,7 +181,8 @@ class Store:
         with self._database.transaction():
             utterance = self._known(utterance_id)
             there = self._database.one(
-                "SELECT seq FROM records WHERE utterance_id = ? AND id != ? ORDER BY seq LIMIT 1",
+                "SELECT seq FROM records WHERE utterance_id = ? AND seq >"
+                " coalesce((SELECT seq FROM records WHERE id = ?), 0) ORDER BY seq LIMIT 1",
                 utterance_id,
                 utterance.supersedes or "",
             )
@@ -218,6 +223,34 @@ class Store:
             )
         return seq
 
+    def reopen(self, utterance_id: str) -> UtteranceRow | None:
+        """Let a finished utterance be transcribed again, by whoever has its audio.
+
+        One that was set aside goes on where it was; one that is done begins anew, and the record
+        there will be supersedes the one there is. Returns how far it has come, None where it is
+        unknown, unfinished or dropped.
+        """
+        with self._database.transaction():
+            row = self.utterance(utterance_id)
+            if row is None or row.state not in (UtteranceState.DONE, UtteranceState.POISONED):
+                return None
+            if row.state is UtteranceState.DONE:
+                last = self._database.one(
+                    "SELECT id FROM records WHERE utterance_id = ? ORDER BY seq DESC LIMIT 1",
+                    utterance_id,
+                )
+                self._database.execute("DELETE FROM parts WHERE utterance_id = ?", utterance_id)
+                self._database.execute(
+                    "UPDATE utterances SET supersedes = ?, acked_sample = start_sample,"
+                    " job_provider = NULL, job_token = NULL WHERE id = ?",
+                    last[0] if last else None,
+                    utterance_id,
+                )
+            self._database.execute(
+                "UPDATE utterances SET state = ? WHERE id = ?", UtteranceState.ENDED, utterance_id
+            )
+            return self.utterance(utterance_id)
+
     def set_job(self, utterance_id: str, job: tuple[str, str] | None) -> None:
         """Note which provider has made a job of an utterance, and its token; None for none."""
         provider, token = job or (None, None)
@@ -238,6 +271,24 @@ class Store:
         )
         with translated("read", self._database.path):
             return utterance_from_row(row) if row else None
+
+    def sequence(self) -> list[str]:
+        """Return the ids of unfinished and set aside utterances in the order they were added."""
+        rows = self._database.all(
+            "SELECT id FROM utterances WHERE state IN ('open', 'ended', 'poisoned') ORDER BY seq"
+        )
+        return [row[0] for row in rows]
+
+    def states(self, ids: Sequence[str]) -> dict[str, UtteranceState]:
+        """Return the states of utterances; those that are not known are left out."""
+        found: dict[str, UtteranceState] = {}
+        for at in range(0, len(ids), _IDS_AT_ONCE):
+            some = ids[at : at + _IDS_AT_ONCE]
+            query = f"SELECT id, state FROM utterances WHERE id IN ({_marks(len(some))})"  # noqa: S608
+            found.update(
+                (id_, UtteranceState(state)) for id_, state in self._database.all(query, *some)
+            )
+        return found
 
     def unfinished(self) -> list[UtteranceRow]:
         """Return the utterances that are open or ended, oldest first."""

@@ -37,15 +37,60 @@ class Place(NamedTuple):
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An utterance as whoever decides what goes to the disk, or is given up, sees it."""
+
+    start: UtteranceStart
+    end_so_far: int
+    """The first sample not in the log yet."""
+    acked: int
+    """Audio before this sample is not needed any more."""
+    ended: bool
+    done: bool
+    """Its record is committed; the audio is kept because somebody wants to have it."""
+    recovered: bool
+    """It was left by an earlier run, so monotonic times of it may mean nothing now."""
+    cold: bool
+    """It is, or is being, copied to the cold directory."""
+    copied: bool
+    """All there is of it is on the medium."""
+    hot_bytes: int
+    cold_bytes: int
+
+    @property
+    def id(self) -> str:
+        """The utterance's id."""
+        return self.start.id
+
+    @property
+    def waiting_samples(self) -> int:
+        """Samples that are still to be transcribed."""
+        return 0 if self.done else max(0, self.end_so_far - max(self.acked, self.start.start))
+
+
 class Segment:
     """One file of an utterance and an index of its audio, 24 bytes a block."""
 
-    __slots__ = ("_ends", "_offsets", "_starts", "handle", "path", "size_bytes")
+    __slots__ = (
+        "_ends",
+        "_offsets",
+        "_starts",
+        "copied_bytes",
+        "handle",
+        "hot",
+        "path",
+        "size_bytes",
+    )
 
     def __init__(self, path: Path, size_bytes: int = 0) -> None:
-        """Start with no audio known."""
+        """Start with no audio known, in the hot directory."""
         self.path = path
+        """Where it is read: the hot file while there is one, else its copy."""
         self.size_bytes = size_bytes
+        self.hot = True
+        self.copied_bytes: int | None = None
+        """How much of it is on the medium of the cold directory; None for no copy to rely on."""
         self.handle: int | None = None
         """Open for appending; None when nothing more is to be written to this file."""
         self._starts = array("Q")
@@ -77,7 +122,18 @@ class Segment:
 class Utterance:
     """An utterance as an ordered list of files. Guarded by the log's lock."""
 
-    __slots__ = ("end", "samples", "segments", "start", "tail")
+    __slots__ = (
+        "acked",
+        "cold",
+        "done",
+        "end",
+        "recovered",
+        "samples",
+        "sealed",
+        "segments",
+        "start",
+        "tail",
+    )
 
     def __init__(self, start: UtteranceStart) -> None:
         """Start open, with no file and no audio."""
@@ -88,6 +144,12 @@ class Utterance:
         """The first sample after the audio there is."""
         self.samples = 0
         """Samples there are, which is fewer than ``end - start`` where some are missing."""
+        self.acked = start.start
+        self.sealed = False
+        """Nothing more will be written to any of its files."""
+        self.cold = False
+        self.done = False
+        self.recovered = False
 
     def add(self, segment: Segment, place: Place) -> None:
         """Note a block of audio that was written."""
@@ -116,3 +178,23 @@ class Utterance:
         """Return what is known now."""
         size_bytes = sum(segment.size_bytes for segment in self.segments)
         return LogInfo(self.start, self.end, self.tail, size_bytes)
+
+    def is_closed(self, segment: Segment) -> bool:
+        """Return whether nothing more will be written to a file of it."""
+        return segment.handle is None and (self.sealed or len(segment) > 0)
+
+    def holding(self) -> Holding:
+        """Return what is known now to whoever manages the room it takes."""
+        hot = [segment for segment in self.segments if segment.hot]
+        return Holding(
+            start=self.start,
+            end_so_far=self.end,
+            acked=self.acked,
+            ended=self.tail is not None,
+            done=self.done,
+            recovered=self.recovered,
+            cold=self.cold,
+            copied=not hot,
+            hot_bytes=sum(segment.size_bytes for segment in hot),
+            cold_bytes=sum(segment.copied_bytes or 0 for segment in self.segments),
+        )

@@ -76,7 +76,7 @@ class RealDisk:
 
     def fsync(self, handle: int) -> None:
         """Return when what was written is on the medium."""
-        os.fsync(handle)
+        os.fdatasync(handle)  # with the length of the file
 
     def close(self, handle: int) -> None:
         """Let go of a file descriptor."""
@@ -124,10 +124,44 @@ class RealDisk:
         return room.f_bavail * room.f_frsize
 
 
+class ReadOnlyDisk(RealDisk):
+    """The file systems of this machine for somebody who only looks: whoever owns them goes on."""
+
+    def make_directory(self, directory: Path) -> None:
+        """Do nothing: what is not there holds nothing."""
+
+    def listdir(self, directory: Path) -> list[str]:
+        """Return the names in a directory, sorted; none where it is not there."""
+        try:
+            return super().listdir(directory)
+        except FileNotFoundError:
+            return []
+
+    def open_append(self, path: Path) -> int:
+        """Refuse."""
+        raise _read_only(path)
+
+    def truncate(self, path: Path, size_bytes: int) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise _read_only(path)
+
+    def rename(self, old: Path, new: Path) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise _read_only(old)
+
+    def unlink(self, path: Path) -> None:
+        """Refuse."""
+        raise _read_only(path)
+
+
 def log_error(action: str, path: Path, error: OSError) -> LogError:
     """Return the error to raise when a file operation failed: what, why and what to do."""
     reason = error.strerror or str(error)
     return LogError(f"Cannot {action} {path}: {reason}.", _remedy(error.errno, path))
+
+
+def _read_only(path: Path) -> OSError:
+    return OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
 
 def _remedy(code: int | None, path: Path) -> str:

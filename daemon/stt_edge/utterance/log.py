@@ -3,7 +3,9 @@
 One thread appends what the ear hears; any thread reads an utterance from an address on and follows
 it while it grows. Speech from before a crash is an utterance that has ended: there is one way to
 read. An utterance is an ordered list of segment files in the hot directory, which is a tmpfs where
-the machine has one, so nothing is synchronised: it outlives the process, not the power.
+the machine has one, so nothing is synchronised: it outlives the process, not the power. What is to
+outlive the power is copied to the cold directory (``copies.py``) by another thread, so that whoever
+appends never waits for a medium.
 
 A failed write costs what it was to write and nothing else: the file is let go, and the next append
 begins another one of the same utterance; between them lies a gap that a reader sees.
@@ -13,19 +15,24 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from stt_edge.errors import LogError
 from stt_edge.model import SAMPLE_BYTES, AudioSpan, EndReason, UtteranceEnd, UtteranceStart
-from stt_edge.utterance.contents import LogInfo, Place, Segment, Utterance
+from stt_edge.utterance.contents import Holding, LogInfo, Place, Segment, Utterance
+from stt_edge.utterance.copies import ColdCopies
 from stt_edge.utterance.disk import Disk, RealDisk, log_error
 from stt_edge.utterance.heads import encode_end, encode_start
 from stt_edge.utterance.reading import join, read_places
 from stt_edge.utterance.recovery import LogWarning, Recovery, segment_name
 from stt_edge.utterance.segment import FILE_HEADER, Kind, encode_audio, encode_block, split
+
+SEGMENT_BYTES: Final = 1 << 20
+"""A file that has grown so large (33 s) is closed: once copied, it can leave the hot directory."""
 
 
 class UtteranceLog:
@@ -36,32 +43,55 @@ class UtteranceLog:
         hot: Path,
         disk: Disk | None = None,
         on_change: Callable[[str], None] = lambda _: None,
+        *,
+        cold: Path | None = None,
     ) -> None:
-        """Use ``hot`` for files; ``on_change(id)`` is called by the thread that appends."""
+        """Use ``hot`` for files; ``on_change(id)`` is called by the thread that appends or deletes.
+
+        Without ``cold`` nothing can be copied to a medium.
+        """
         self._hot = hot
+        self._cold = cold
         self._disk: Disk = disk or RealDisk()
-        self._on_change = on_change
+        self.on_change = on_change
+        self._closed = threading.Event()
         self._lock = threading.Lock()
         self._utterances: dict[str, Utterance] = {}
         self._warnings: list[LogWarning] = []
+        self._copies = None if cold is None else ColdCopies(cold, self._disk, self._lock)
+        self.keep_audio = False
+        """Whether ``done`` keeps audio."""
 
     def recover(self) -> list[LogInfo]:
-        """Take over what an earlier run left: its utterances, all ended now, oldest first.
+        """Take over what an earlier run left in the hot directory, all ended now, oldest first.
 
         To be called once, before anything is appended. What was damaged is in
         ``take_warnings``. Raises LogError when the directory cannot be used.
         """
         with _translated("use", self._hot):
             self._disk.make_directory(self._hot)
-        recovery = Recovery(self._disk, self._hot)
-        found = recovery.run()
-        self._warnings += recovery.warnings
-        for utterance in found:
-            if utterance.tail is None:
-                self._end_crashed(utterance)
+        recovery = Recovery(self._disk, self._hot, self._cold)
+        return self._take_over(recovery.run(), recovery.warnings)
+
+    def recover_cold(self) -> list[LogInfo]:
+        """Take over what else there is in the cold directory, all ended now, oldest first.
+
+        To be called once after ``recover``, on any thread; reads through all of it, which may be
+        hours of audio; ``close`` cuts it short. Raises LogError.
+        """
+        if self._cold is None:
+            return []
+        recovery = Recovery(self._disk, self._hot, self._cold)
+        return self._take_over(
+            recovery.run_cold(self.ids(), self._closed.is_set), recovery.warnings
+        )
+
+    def arrange(self, order: Iterable[str]) -> None:
+        """Put utterances into an order, oldest first; those it does not name come behind."""
         with self._lock:
-            self._utterances.update((utterance.start.id, utterance) for utterance in found)
-        return [utterance.info() for utterance in found]
+            known = [id_ for id_ in order if id_ in self._utterances]
+            first = {id_: self._utterances.pop(id_) for id_ in known}
+            self._utterances = {**first, **self._utterances}
 
     def take_warnings(self) -> list[LogWarning]:
         """Return and forget what has been found wrong since the last call."""
@@ -80,7 +110,7 @@ class UtteranceLog:
             with _translated("write", self._hot):
                 self._writable(utterance)
         finally:
-            self._on_change(head.id)
+            self.on_change(head.id)
 
     def append(self, utterance_id: str, span: AudioSpan) -> None:
         """Append audio that lies behind all there is. Raises LogError; the span is then lost."""
@@ -100,7 +130,7 @@ class UtteranceLog:
         with self._lock:
             for place in places:
                 utterance.add(segment, place)
-        self._on_change(utterance_id)
+        self.on_change(utterance_id)
 
     def end(self, utterance_id: str, tail: UtteranceEnd) -> UtteranceEnd:
         """End an utterance; returns its tail, with what could not be written counted as lost.
@@ -117,7 +147,8 @@ class UtteranceLog:
                 self._put(segment, encode_block(Kind.TAIL, payload, segment.size_bytes))
                 self._let_go(segment)
         finally:
-            self._on_change(utterance_id)
+            utterance.sealed = True
+            self.on_change(utterance_id)
         return tail
 
     def ids(self) -> list[str]:
@@ -138,9 +169,16 @@ class UtteranceLog:
         the call. Raises LogError when the utterance is not here or cannot be read.
         """
         while found := self._find(utterance_id, from_sample, max_samples):
-            with _translated("read", self._hot):
+            try:
                 spans = [read_places(self._disk, path, places) for path, places in found]
                 joined = join(chain.from_iterable(spans), from_sample, max_samples)
+            except OSError as error:
+                paths = [path for path, _ in found]
+                if isinstance(error, FileNotFoundError) and paths != [
+                    path for path, _ in self._find(utterance_id, from_sample, max_samples)
+                ]:
+                    continue  # a hot file was deleted meanwhile; its copy is read now
+                raise log_error("read", paths[0].parent, error) from error
             if joined:
                 return joined
             # All of it is damaged: what lies behind it must not seem to be missing too.
@@ -156,17 +194,90 @@ class UtteranceLog:
             if utterance.tail is None:
                 raise LogError(f"Utterance {utterance_id} is still open.", "End it first.")
             del self._utterances[utterance_id]
-        for segment in utterance.segments:
-            with _translated("delete", segment.path), contextlib.suppress(FileNotFoundError):
-                self._disk.unlink(segment.path)
+            hot = [segment.path for segment in utterance.segments if segment.hot]
+        if self._copies is not None and utterance.cold:
+            self._copies.condemn(utterance.segments)
+            self.on_change(utterance_id)
+        for path in hot:
+            with _translated("delete", path), contextlib.suppress(FileNotFoundError):
+                self._disk.unlink(path)
+
+    def done(self, utterance_id: str) -> None:
+        """Take that the audio is not needed any more: deletes it, unless it is kept."""
+        if not self.keep_audio:
+            self.delete(utterance_id)
+            return
+        with self._lock:
+            if (utterance := self._utterances.get(utterance_id)) is not None:
+                utterance.done = True
+
+    def acknowledged(self, utterance_id: str, sample: int) -> None:
+        """Take that audio before ``sample`` is not needed any more."""
+        with self._lock:
+            if (utterance := self._utterances.get(utterance_id)) is not None:
+                utterance.acked = max(utterance.acked, sample)
+
+    def reopen(self, utterance_id: str, acked: int) -> None:
+        """Take that audio from a sample on is needed again, although it was done."""
+        with self._lock:
+            if (utterance := self._utterances.get(utterance_id)) is not None:
+                utterance.done, utterance.acked = False, acked
+
+    # --- for the thread that manages the room (spool.py says what and when) ---
+
+    def holdings(self) -> list[Holding]:
+        """Return what there is of each utterance, oldest first."""
+        with self._lock:
+            return [utterance.holding() for utterance in self._utterances.values()]
+
+    def go_cold(self, utterance_id: str) -> None:
+        """Have an utterance copied to the cold directory from now on."""
+        with self._lock:
+            if (utterance := self._utterances.get(utterance_id)) is not None:
+                utterance.cold = True
+
+    def copy(self, utterance_id: str) -> None:
+        """Put what there is of a cold utterance on the medium. Raises LogError."""
+        assert self._copies is not None, "there is a cold directory"
+        with self._lock:
+            utterance = self._utterances.get(utterance_id)
+        if utterance is None:
+            return
+        try:
+            self._copies.catch_up(utterance)
+        except OSError as error:
+            if utterance_id in self.ids():
+                raise log_error("write", self._copies.directory, error) from error
+
+    def tidy(self) -> None:
+        """Delete the copies of utterances that were deleted. Raises LogError."""
+        if self._copies is not None:
+            with _translated("delete from", self._copies.directory):
+                self._copies.tidy()
+
+    def free_bytes(self) -> int:
+        """Return the room left where the copies are. Raises LogError."""
+        assert self._copies is not None, "there is a cold directory"
+        with _translated("use", self._copies.directory):
+            return self._copies.free_bytes()
 
     def close(self) -> None:
         """Let go of every file. An utterance still open is found as crashed by the next run."""
+        self._closed.set()
         with self._lock:
             segments = [segment for each in self._utterances.values() for segment in each.segments]
         for segment in segments:
             with _translated("close", segment.path):
                 self._let_go(segment)
+
+    def _take_over(self, found: list[Utterance], warnings: list[LogWarning]) -> list[LogInfo]:
+        for utterance in found:
+            if utterance.tail is None:
+                self._end_crashed(utterance)
+        with self._lock:
+            self._warnings += warnings
+            self._utterances.update((utterance.start.id, utterance) for utterance in found)
+        return [utterance.info() for utterance in found]
 
     def _utterance(self, utterance_id: str) -> Utterance:
         utterance = self._utterances.get(utterance_id)
@@ -202,6 +313,8 @@ class UtteranceLog:
             segment.handle = self._disk.open_append(segment.path)
             self._put(segment, encode_block(Kind.TAIL, encode_end(tail), segment.size_bytes))
             self._let_go(segment)
+            if not segment.hot:
+                segment.copied_bytes = segment.size_bytes
         except OSError as error:
             message = str(log_error("write", segment.path, error))
             self._warnings.append(LogWarning(utterance.start.id, segment.path, message))
@@ -210,7 +323,9 @@ class UtteranceLog:
         """Return a segment that is open for appending, a fresh one where need be."""
         segment = utterance.segments[-1] if utterance.segments else None
         if segment is not None and segment.handle is not None:
-            return segment
+            if segment.size_bytes < SEGMENT_BYTES:
+                return segment
+            self._let_go(segment)
         if segment is None or len(segment):
             number = len(utterance.segments)
             segment = Segment(self._hot / segment_name(utterance.start.id, number))

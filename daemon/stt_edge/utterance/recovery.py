@@ -1,15 +1,20 @@
-"""What an earlier run left in a directory, put together again."""
+"""What an earlier run left in the hot and the cold directory, put together again."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
+from stt_edge.errors import LogError
 from stt_edge.model import UtteranceEnd, UtteranceStart
 from stt_edge.utterance.contents import Place, Segment, Utterance
+from stt_edge.utterance.copies import TEMPORARY_SUFFIX
 from stt_edge.utterance.disk import Disk, log_error
 from stt_edge.utterance.heads import decode_end, decode_start
 from stt_edge.utterance.segment import Damage, Kind, scan
@@ -17,6 +22,7 @@ from stt_edge.utterance.segment import Damage, Kind, scan
 DAMAGED_SUFFIX: Final = ".damaged"
 """Added to the name of a file nothing can be done with; it is kept for a person to look at."""
 
+_CHUNK_BYTES: Final = 128 * 1024
 _NAME: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-9]{4,})\.seg")
 
 
@@ -46,6 +52,11 @@ class _Content:
         self.found: list[Place | Damage] = []
 
     @property
+    def samples(self) -> int:
+        """Samples that can be read."""
+        return sum(item.end - item.start for item in self.found if isinstance(item, Place))
+
+    @property
     def torn_at(self) -> int | None:
         """Where valid content ends, when something invalid follows."""
         last = self.found[-1] if self.found else None
@@ -55,32 +66,78 @@ class _Content:
 
 
 class Recovery:
-    """Reads the utterances in a directory; files that are not the log's are left alone."""
+    """Reads the utterances in two directories; files that are not the log's are left alone."""
 
-    def __init__(self, disk: Disk, directory: Path) -> None:
-        """Do nothing yet."""
+    def __init__(self, disk: Disk, hot: Path, cold: Path | None = None) -> None:
+        """Do nothing yet; without ``cold`` there is nothing but ``hot``."""
         self._disk = disk
-        self._directory = directory
+        self._hot = hot
+        self._cold = cold
         self.warnings: list[LogWarning] = []
 
     def run(self) -> list[Utterance]:
-        """Return what is there, oldest first, open or ended. Raises LogError."""
-        try:
-            names = self._disk.listdir(self._directory)
-        except OSError as error:
-            raise log_error("read", self._directory, error) from error
-        files: dict[str, list[int]] = {}
-        for match in filter(None, map(_NAME.fullmatch, names)):
-            files.setdefault(match[1], []).append(int(match[2]))
+        """Return the utterances that have a file in the hot directory, with all their files.
+
+        Oldest first, open or ended. Raises LogError.
+        """
+        hot = self._files(self._hot)
         # A UUIDv7 sorts by the time it was made, within a run also across steps of the clock.
-        found = (self._utterance(id_, sorted(files[id_])) for id_ in sorted(files))
+        return self._utterances(sorted(hot), hot, self._cold_files())
+
+    def run_cold(
+        self, known: Collection[str], stopped: Callable[[], bool] = lambda: False
+    ) -> list[Utterance]:
+        """Return the utterances of the cold directory but those that are known, oldest first.
+
+        Reads all their audio, which takes a while; ``stopped`` is asked whether to stop early.
+        """
+        cold = self._cold_files()
+        self._remove_unfinished_copies()
+        wanted = [id_ for id_ in cold if id_ not in known]
+        return self._utterances(takewhile(lambda _: not stopped(), sorted(wanted)), {}, cold)
+
+    def _utterances(
+        self, ids: Iterable[str], hot: dict[str, set[int]], cold: dict[str, set[int]]
+    ) -> list[Utterance]:
+        found = (self._utterance(id_, hot.get(id_, set()), cold.get(id_, set())) for id_ in ids)
         return [utterance for utterance in found if utterance is not None]
 
-    def _utterance(self, utterance_id: str, numbers: list[int]) -> Utterance | None:
+    def _files(self, directory: Path) -> dict[str, set[int]]:
+        """Return the numbers of the files there are of each utterance. Raises LogError."""
+        try:
+            names = self._disk.listdir(directory)
+        except OSError as error:
+            raise log_error("read", directory, error) from error
+        files: dict[str, set[int]] = {}
+        for match in filter(None, map(_NAME.fullmatch, names)):
+            files.setdefault(match[1], set()).add(int(match[2]))
+        return files
+
+    def _cold_files(self) -> dict[str, set[int]]:
+        if self._cold is None:
+            return {}
+        try:
+            return self._files(self._cold)
+        except LogError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                self._warn("", self._cold, str(error))
+            return {}
+
+    def _remove_unfinished_copies(self) -> None:
+        assert self._cold is not None
+        with contextlib.suppress(OSError):  # they are in nobody's way
+            for name in self._disk.listdir(self._cold):
+                if _NAME.fullmatch(name.removesuffix(TEMPORARY_SUFFIX)) and not _NAME.fullmatch(
+                    name
+                ):
+                    self._disk.unlink(self._cold / name)
+
+    def _utterance(self, utterance_id: str, hot: set[int], cold: set[int]) -> Utterance | None:
         contents = [
             content
-            for number in numbers
-            if (content := self._content(utterance_id, number)) is not None
+            for number in sorted(hot | cold)
+            if (content := self._best(utterance_id, number, number in hot, number in cold))
+            is not None
         ]
         starts = [content.start for content in contents if content.start is not None]
         if not starts or not any(
@@ -89,6 +146,8 @@ class Recovery:
             self._clear(utterance_id, contents)
             return None
         utterance = Utterance(starts[0])
+        utterance.sealed = utterance.recovered = True
+        utterance.cold = bool(cold)
         for content in contents:
             self._add(utterance, content)
             if content.torn_at is not None:
@@ -97,11 +156,48 @@ class Recovery:
                 utterance.close(content.tail)
         return utterance
 
-    def _content(self, utterance_id: str, number: int) -> _Content | None:
-        path = self._directory / segment_name(utterance_id, number)
+    def _best(self, utterance_id: str, number: int, in_hot: bool, in_cold: bool) -> _Content | None:
+        """Read a file where it is; where it is in both directories, the one with more in it."""
+        name = segment_name(utterance_id, number)
+        hot = self._content(utterance_id, Segment(self._hot / name)) if in_hot else None
+        if not in_cold:
+            return hot
+        assert self._cold is not None
+        copy = Segment(self._cold / name)
+        copy.hot = False
+        if hot is not None and self._is_beginning(copy.path, hot.segment):
+            return hot
+        cold = self._content(utterance_id, copy)
+        if cold is None or (hot is not None and hot.samples >= cold.samples):
+            return hot
+        if hot is not None:
+            with contextlib.suppress(OSError):  # it is found again, and worse again
+                self._disk.unlink(hot.segment.path)
+        copy.copied_bytes = copy.size_bytes
+        return cold
+
+    def _is_beginning(self, copy: Path, original: Segment) -> bool:
+        """Return whether a copy holds the beginning of its original; notes how much it is."""
         try:
-            content = _Content(Segment(path, self._disk.size(path)))
-            for item in scan(partial(self._disk.read, path), content.segment.size_bytes):
+            size_bytes = self._disk.size(copy)
+            if size_bytes > original.size_bytes:
+                return False
+            for offset in range(0, size_bytes, _CHUNK_BYTES):
+                length = min(_CHUNK_BYTES, size_bytes - offset)
+                data = self._disk.read(copy, offset, length)
+                if data != self._disk.read(original.path, offset, length):
+                    return False
+        except OSError:
+            return False
+        original.copied_bytes = size_bytes
+        return True
+
+    def _content(self, utterance_id: str, segment: Segment) -> _Content | None:
+        path = segment.path
+        try:
+            segment.size_bytes = self._disk.size(path)
+            content = _Content(segment)
+            for item in scan(partial(self._disk.read, path), segment.size_bytes):
                 if isinstance(item, Damage):
                     content.found.append(item)
                 elif (span := item.audio()) is not None:
@@ -150,6 +246,8 @@ class Recovery:
             self._warn(utterance.start.id, segment.path, message)
         else:
             segment.size_bytes = size_bytes
+            if segment.copied_bytes is not None and segment.copied_bytes > size_bytes:
+                segment.copied_bytes = None if segment.hot else size_bytes
 
     def _clear(self, utterance_id: str, contents: list[_Content]) -> None:
         """Delete files without audio, or put them aside when there may have been some."""

@@ -25,15 +25,20 @@ from stt_edge.providers.base import (
 )
 from stt_edge.providers.secret_file import SecretFile
 from stt_edge.providers.transports.http import HttpTransport
-from stt_edge.service.doctor import Finding, Level
-from stt_edge.service.doctor_network import Address, address_of, failure, proxy_of, reach, resolve
+from stt_edge.service.doctor.case import CREDENTIALS
+from stt_edge.service.doctor.finding import AS_ROOT, Finding, Level, doubtful, failing
+from stt_edge.service.doctor.network import Address, address_of, failure, proxy_of, reach, resolve
+from stt_edge.service.doctor.people import READ, User
 
 _PARTING_S: Final = 2.0
 _ADDRESS_S: Final = 30.0
 
 
-async def check_provider(entry: ProviderEntry) -> AsyncIterator[Finding]:
-    """Look at one provider: package, model, keys, name, connection, clock, handshake."""
+async def check_provider(entry: ProviderEntry, user: User | None = None) -> AsyncIterator[Finding]:
+    """Look at one provider: package, model, keys, name, connection, clock, handshake.
+
+    ``user`` is the one the service runs as, who has to be able to read the keys.
+    """
     name = f"provider {entry.name}"
     try:
         provider = registry.build(entry.name, entry.kind, entry.options)
@@ -42,10 +47,10 @@ async def check_provider(entry: ProviderEntry) -> AsyncIterator[Finding]:
         return
     try:
         yield _installed(name, provider)
-        keys = list(check_keys(name, entry.options, provider))
+        keys = list(check_keys(name, entry.options, provider, user or User.this()))
         for finding in keys:
             yield finding
-        if not provider.capabilities.local and not _failed(keys):
+        if not provider.capabilities.local and not _failed(keys) and not _unseen(keys):
             async for finding in _check_network(name, entry.options, provider):
                 yield finding
     finally:
@@ -53,19 +58,21 @@ async def check_provider(entry: ProviderEntry) -> AsyncIterator[Finding]:
             await provider.aclose()
 
 
-def check_keys(name: str, options: Any, provider: Provider) -> Iterator[Finding]:
+def check_keys(name: str, options: Any, provider: Provider, user: User) -> Iterator[Finding]:
     """Look at the files with keys: readable, one line, and nobody else's business."""
     what = f"{name}: key"
     named = getattr(options, "api_key_file", None)
     secret = None if named is None else SecretFile(named)
     for path in dict.fromkeys([*([secret.path] if secret else []), *map(Path, provider.watched)]):
+        # The rights to a systemd credential are in its access control list, not in its mode.
+        borrowed = CREDENTIALS in path.parents
+        if path.exists() and not borrowed and not user.may(READ, path):
+            message = f"{path} may not be read by {user.name}, as whom the service runs."
+            yield failing(what, message, f"sudo chgrp stt-edge {path} && sudo chmod 0640 {path}")
+            continue
         if path.exists() and not os.access(path, os.R_OK):
-            yield Finding(
-                what,
-                Level.FAIL,
-                f"{path} may not be read by this user.",
-                "Ask as the service does (sudo stt-edge doctor), or join the group stt-edge.",
-            )
+            message = f"{path} may be read by {user.name}, and not by this user: it is not tried."
+            yield doubtful(what, message, AS_ROOT)
             continue
         if secret is not None and path == secret.path:
             try:
@@ -190,6 +197,10 @@ def _permissions(what: str, path: Path) -> Finding:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         return Finding(what, Level.WARN, f"{path} can be changed by others.", f"chmod go-w {path}")
     return Finding(what, Level.OK, f"{path} can be read, and not by everybody.")
+
+
+def _unseen(keys: list[Finding]) -> bool:
+    return any(key.remedy == AS_ROOT for key in keys)
 
 
 def _failed(findings: list[Finding]) -> bool:

@@ -15,7 +15,7 @@ from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.transports.proxies import named_proxy
 from stt_edge.providers.transports.sockets import connect_failure
 from stt_edge.providers.transports.tls import tls_context
-from stt_edge.service.doctor import Finding, Level
+from stt_edge.service.doctor.finding import Finding, Level
 
 _RESOLVE_S: Final = 5.0
 _CONNECT_S: Final = 10.0
@@ -83,7 +83,7 @@ async def resolve(what: str, address: Address) -> Finding:
             "Check the name, the network, and the DNS server: resolvectl status",
         )
     addresses = dict.fromkeys(str(entry[4][0]) for entry in found)
-    return Finding(what, Level.OK, f"{address.host} is {', '.join(addresses)} ({_since(began)}).")
+    return Finding(what, Level.OK, f"{address.host} is {', '.join(addresses)} ({since(began)}).")
 
 
 async def reach(name: str, address: Address, ca_file: str | None) -> list[Finding]:
@@ -98,16 +98,35 @@ async def reach(name: str, address: Address, ca_file: str | None) -> list[Findin
         return [failure(what, error)]
     except OSError as error:
         return [failure(what, connect_failure(error, str(address)))]
-    took = _since(began)
+    took = since(began)
     certificate: dict[str, Any] | None = writer.get_extra_info("peercert")
     try:
-        found = [_connection(what, address, certificate, took)]
+        found = [connected(what, address, certificate, took)]
         if address.scheme != "tcp":
             date = await _date(reader, writer, address)
             found += _clock(f"{name}: clock", address, date, certificate)
     finally:
         writer.transport.abort()
     return found
+
+
+def connected(
+    what: str, address: Address, certificate: dict[str, Any] | None, took: str
+) -> Finding:
+    """Return the finding for a connection that came about; ``took`` is how long, for a person."""
+    if not certificate:
+        return Finding(what, Level.OK, f"{address} takes connections ({took}).")
+    ends = ssl.cert_time_to_seconds(certificate["notAfter"])
+    days = int((ends - time.time()) // 86_400)
+    message = f"{address} takes connections; its certificate is good for {days} days ({took})."
+    if days < _SOON_DAYS:
+        return Finding(what, Level.WARN, message, "Whoever runs that server has to renew it.")
+    return Finding(what, Level.OK, message)
+
+
+def since(began: float) -> str:
+    """Return how long ago something began, ``time.monotonic()``, for a person."""
+    return f"{(time.monotonic() - began) * 1000:.0f} ms"
 
 
 def failure(what: str, error: ProviderError) -> Finding:
@@ -124,19 +143,6 @@ def failure(what: str, error: ProviderError) -> Finding:
     }
     remedy = error.remedy or remedies.get(error.kind, "Check url and the provider's options.")
     return Finding(what, level, error.message, remedy)
-
-
-def _connection(
-    what: str, address: Address, certificate: dict[str, Any] | None, took: str
-) -> Finding:
-    if not certificate:
-        return Finding(what, Level.OK, f"{address} takes connections ({took}).")
-    ends = ssl.cert_time_to_seconds(certificate["notAfter"])
-    days = int((ends - time.time()) // 86_400)
-    message = f"{address} takes connections; its certificate is good for {days} days ({took})."
-    if days < _SOON_DAYS:
-        return Finding(what, Level.WARN, message, "Whoever runs that server has to renew it.")
-    return Finding(what, Level.OK, message)
 
 
 async def _date(
@@ -186,7 +192,3 @@ def _clock(
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _since(began: float) -> str:
-    return f"{(time.monotonic() - began) * 1000:.0f} ms"
