@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from scripts.lib.container import wait_until
 from scripts.lib.package_room import NAME, PackageRoom
-from scripts.lib.room import UNIT
-from scripts.lib.scenarios import ScenarioError, speech_becomes_a_journal_entry_and_a_line
+from scripts.lib.room import UNIT, ScenarioError
+from scripts.lib.scenarios import speech_becomes_a_journal_entry_and_a_line
 
 _KEY: Final = "/etc/stt-edge/credentials/deepgram"
 _WITHOUT_KEY: Final = {

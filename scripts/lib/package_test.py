@@ -12,7 +12,7 @@ from pathlib import Path
 from scripts.lib.container import Container, ContainerError
 from scripts.lib.package_room import PackageRoom
 from scripts.lib.package_scenarios import SCENARIOS
-from scripts.lib.scenarios import ScenarioError
+from scripts.lib.room import ScenarioError
 
 
 def main() -> int:
