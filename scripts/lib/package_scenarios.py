@@ -18,7 +18,7 @@ _WITHOUT_KEY: Final = {
 }
 
 
-_NOBODY_LISTENS: Final = "//127.0.0.1:9"
+_NOBODY_LISTENS: Final = "ws://127.0.0.1:9"
 _DROP_INS: Final = "/etc/systemd/system/stt-edge.service.d"
 _EXAMPLES: Final = "/usr/share/doc/stt-edge/examples"
 
@@ -106,7 +106,7 @@ def keys_can_be_systemd_credentials(room: PackageRoom) -> str:
     room.machine.run("mkdir", "-p", _DROP_INS)
     room.machine.run("cp", f"{_EXAMPLES}/20-credentials.conf", _DROP_INS)
     room.machine.run("systemctl", "daemon-reload")
-    deepgram = {"name": "deepgram", "api_key_file": "deepgram", "url": f"ws:{_NOBODY_LISTENS}"}
+    deepgram = {"name": "deepgram", "api_key_file": "deepgram", "url": _NOBODY_LISTENS}
     room.room.configure({"providers": [deepgram]})
     since, before = room.machine.now_us(), len(room.room.records())
     room.machine.run("systemctl", "restart", UNIT)
