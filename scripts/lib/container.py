@@ -92,6 +92,9 @@ class Container:
     def _boot(self) -> None:
         log = self._console
         argv = ["systemd-nspawn", "--quiet", "--register=no", "--console=pipe", "--boot"]
+        # A machine allows what a container by itself does not.
+        argv.append("--system-call-filter=landlock_create_ruleset landlock_add_rule")
+        argv.append("--system-call-filter=landlock_restrict_self")
         if not Path("/run/systemd/system").is_dir():
             argv.append("--keep-unit")  # nobody is there to give the container a unit of its own
         with log.open("wb") as console:

@@ -60,23 +60,28 @@ def install(project: Path, wheels: Path, root: Path) -> None:
     chroot = ["chroot", str(root)]
     if subprocess.run([*chroot, "id", "stt-edge"], capture_output=True, check=False).returncode:
         useradd = ["useradd", "--system", "--groups", "audio", "--home-dir", "/var/lib/stt-edge"]
-        _must([*chroot, *useradd, "--shell", "/usr/sbin/nologin", "stt-edge"])
+        must([*chroot, *useradd, "--shell", "/usr/sbin/nologin", "stt-edge"])
     if not (root / "opt/stt-edge/bin/pip").exists():
-        _must([*chroot, "python3", "-m", "venv", "/opt/stt-edge"])
+        must([*chroot, "python3", "-m", "venv", "/opt/stt-edge"])
     pip = [*chroot, "/opt/stt-edge/bin/pip", "install", "-q", "--no-index", "--find-links=/wheels"]
-    _must([*pip, "stt-edge[silero,pocketsphinx,systemd,mqtt,resample]"])
-    _must([*pip, "--no-deps", "--force-reinstall", "stt-edge"])
+    must([*pip, "stt-edge[silero,pocketsphinx,systemd,mqtt,resample]"])
+    must([*pip, "--no-deps", "--force-reinstall", "stt-edge"])
     for unit in (project / "systemd").glob("*.service"):
         shutil.copy(unit, root / "etc/systemd/system")
     catalog = project / "config" / "stt-edge.catalog"
     if catalog.exists():
         shutil.copy(catalog, root / "usr/lib/systemd/catalog")
-        _must([*chroot, "journalctl", "--update-catalog"])
+        must([*chroot, "journalctl", "--update-catalog"])
+    furnish(root)
+
+
+def furnish(root: Path) -> None:
+    """Put a microphone that can be spoken into, and what to say, into a root file system."""
     for name, text in _FILES.items():
         (root / name).write_text(text)
     (root / "srv").mkdir(exist_ok=True)
     for name, text in (("short", SHORT), ("long", LONG)):
-        _must(["flite", "-voice", "slt", "-t", text, "-o", str(root / "srv" / f"{name}.wav")])
+        must(["flite", "-voice", "slt", "-t", text, "-o", str(root / "srv" / f"{name}.wav")])
 
 
 class Room:
@@ -178,7 +183,8 @@ def _copy_wheels(wheels: Path, root: Path) -> None:
     shutil.copytree(wheels, root / "wheels")
 
 
-def _must(argv: list[str]) -> None:
+def must(argv: list[str]) -> None:
+    """Run a command. Raises ContainerError, with what it said, when it fails."""
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ContainerError(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()[-600:]}")

@@ -8,7 +8,7 @@ PACKAGES_TO_RUN=(ca-certificates libportaudio2 libasound2-plugins alsa-utils ffm
 PACKAGES_TO_BUILD=(gcc pkg-config python3-dev python3-venv libsystemd-dev)
 PACKAGES_TO_SPEAK=(flite pulseaudio pulseaudio-utils)
 EXTRAS_OF_THE_SERVICE=silero,pocketsphinx,systemd,mqtt,resample
-PACKAGES_TO_TEST=(systemd procps logrotate mosquitto mosquitto-clients)
+PACKAGES_TO_TEST=(systemd procps logrotate mosquitto mosquitto-clients groff-base)
 
 say() { printf '\n==> %s\n' "$*"; }
 

@@ -75,6 +75,12 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Return the parser of one of COMMANDS, for what is written about it elsewhere."""
+    command = COMMANDS[name]
+    return _parser_of(name, command, importlib.import_module(command.module))
+
+
 def _run(argv: list[str]) -> int:
     if not argv or argv[0].startswith("-"):
         return _without_command(argv)

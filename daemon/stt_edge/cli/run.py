@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the daemon; returns its exit code."""
     import asyncio
 
-    from stt_edge.service import logs
+    from stt_edge.service import landlock, logs
     from stt_edge.service.daemon import Daemon
     from stt_edge.service.paths import daemon_paths, instance_of
 
@@ -41,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
     logs.configure(args.log_level)
     config = load_config(given)
     paths = daemon_paths(instance_of(config_path(given), args.instance))
+    start_ear = landlock.EarStarter()
+    landlock.shut_main_out()
+    daemon = Daemon(config, lambda: load_config(given), paths, start_ear=start_ear)
     try:
-        return asyncio.run(Daemon(config, lambda: load_config(given), paths).run())
+        return asyncio.run(daemon.run())
     finally:
         logs.flush()

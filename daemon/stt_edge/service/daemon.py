@@ -28,7 +28,7 @@ from stt_edge.service.daemon_status import DaemonStatus
 from stt_edge.service.device_watch import DeviceWatch
 from stt_edge.service.ear_keeper import EarKeeper, pace_of
 from stt_edge.service.ear_notices import log_notice
-from stt_edge.service.ear_process import EAR_COMMAND
+from stt_edge.service.ear_process import EAR_COMMAND, EarProcess, StartEar
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarSaid
 from stt_edge.service.forgetting import LogAudio
 from stt_edge.service.intake import Losses, UtteranceEnded, UtteranceOpened
@@ -73,9 +73,11 @@ class Daemon:
         paths: Paths,
         *,
         ear_command: Sequence[str] = EAR_COMMAND,
+        start_ear: StartEar = EarProcess,
     ) -> None:
         """Prepare. ``load`` reads the configuration again, for a reload; it may raise."""
         self._ear_command = ear_command
+        self._start_ear = start_ear
         self._config = config
         self._load = load
         self._paths = paths
@@ -195,6 +197,7 @@ class Daemon:
             on_event=self._take,
             announce=self._announce,
             command=self._ear_command,
+            start_ear=self._start_ear,
         )
 
     def _make_pipeline(self, log: UtteranceLog, store: StoreThread) -> Pipeline:

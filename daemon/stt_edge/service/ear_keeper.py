@@ -17,7 +17,7 @@ from stt_edge.service import keeper_terms as terms
 from stt_edge.service.device_watch import alsa_configurations, is_sound_server
 from stt_edge.service.ear_lines import LineLimiter
 from stt_edge.service.ear_meter import EarMeter
-from stt_edge.service.ear_process import EAR_COMMAND, EarProcess
+from stt_edge.service.ear_process import EAR_COMMAND, EarProcess, StartEar
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarReader, EarSaid
 from stt_edge.service.intake import (
     Losses,
@@ -68,6 +68,7 @@ class EarKeeper:
         on_event: Callable[[EarEvent], None],
         announce: Callable[[terms.Announce], None],
         command: Sequence[str] = EAR_COMMAND,
+        start_ear: StartEar = EarProcess,
     ) -> None:
         """Prepare; ``start`` begins.
 
@@ -82,6 +83,7 @@ class EarKeeper:
         self._on_event = on_event
         self._announce = announce
         self._command = command
+        self._start_ear = start_ear
         self._loop = asyncio.get_running_loop()
         self._limiter = LineLimiter()
         self._meter = EarMeter()
@@ -272,7 +274,7 @@ class EarKeeper:
 
     def _spawn(self) -> None:
         try:
-            process = EarProcess(self._settings, self._command)
+            process = self._start_ear(self._settings, self._command)
         except OSError as error:
             gone = terms.EarExited(f"it cannot be started: {error.strerror}")
             self._loop.call_soon(self._post, gone)

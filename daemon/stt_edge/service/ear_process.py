@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from stt_edge.ear.settings import EarSettings
@@ -98,3 +98,7 @@ class EarProcess:
         os.close(self.errors)
         with self._lock:
             self._commands.close()
+
+
+StartEar = Callable[[EarSettings, Sequence[str]], EarProcess]
+"""Starts an ear with its settings and its command; raises OSError where that cannot be done."""
