@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -293,3 +296,38 @@ class listening:  # noqa: N801  reads as a statement
             connection.recv(4096)
             connection.sendall(self._answer)
             connection.shutdown(socket.SHUT_RDWR)
+
+
+ASK_AS_NOBODY = """
+import json, os, socket, sys
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    connection.sendall(json.dumps({"command": sys.argv[2]}).encode() + b"\\n")
+    print(connection.recv(65536).decode())
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as somebody else")
+async def test_what_deletes_is_for_root_and_the_user_of_the_daemon() -> None:
+    place = Path(tempfile.mkdtemp(dir="/tmp", prefix="stt-edge-control-"))
+    place.chmod(0o755)
+    server = ControlServer(place / "control.sock", HANDLERS, privileged=["echo"])
+    await server.start()
+    try:
+        (place / "control.sock").chmod(0o666)
+
+        async def asked_by_nobody(command: str) -> Any:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", ASK_AS_NOBODY, str(place / "control.sock"), command),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            return json.loads((await process.communicate())[0])
+
+        answer = await asked_by_nobody("echo")
+        assert (answer["ok"], answer["code"]) == (False, ExitCode.PERMISSION)
+        assert (await asked_by_nobody("refuse"))["error"] == "Not now."
+        assert (await client(place / "control.sock", "echo"))["got"] == {"command": "echo"}
+    finally:
+        await server.close()
+        shutil.rmtree(place)

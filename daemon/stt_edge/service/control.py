@@ -2,7 +2,8 @@
 
 A request is ``{"command": NAME, …}``; the answer ``{"ok": true, "result": …}``, or ``{"ok": false,
 "error": …, "remedy": …, "code": …}`` with the exit code that the command line should end with.
-Whoever may write to the socket (0660, its group is the daemon's) may mute and unmute.
+Whoever may write to the socket (0660, its group is the daemon's) may ask, mute and unmute; what
+deletes is for root and the user the daemon runs as.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +26,8 @@ _log = logging.getLogger(__name__)
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Gets the request, returns what JSON can hold; SttEdgeError becomes an answer."""
 
+_CREDENTIALS: Final = struct.Struct("iII")
+"""struct ucred: process, user, group."""
 MAX_REQUEST_BYTES: Final = 1 << 14
 MAX_CLIENTS: Final = 16
 IDLE_S: Final = 30.0
@@ -35,11 +40,17 @@ class ControlServer:
     """Serves the command line on a Unix socket."""
 
     def __init__(
-        self, path: Path, handlers: Mapping[str, Handler], *, idle_s: float = IDLE_S
+        self,
+        path: Path,
+        handlers: Mapping[str, Handler],
+        *,
+        privileged: Collection[str] = (),
+        idle_s: float = IDLE_S,
     ) -> None:
-        """Serve the given commands; ``start`` begins."""
+        """Serve the given commands, those ``privileged`` to few; ``start`` begins."""
         self._path = path
         self._handlers = handlers
+        self._privileged = privileged
         self._idle_s = idle_s
         self._server: asyncio.Server | None = None
         self._lock: int | None = None
@@ -102,9 +113,9 @@ class ControlServer:
                 return
             if not line:
                 return
-            await _reply(writer, await self._answer(line))
+            await _reply(writer, await self._answer(line, _user_of(writer)))
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes, user: int) -> dict[str, Any]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -115,6 +126,8 @@ class ControlServer:
         if handler is None:
             known = ", ".join(sorted(self._handlers))
             return _refusal(f"There is no such command; there are {known}.")
+        if request["command"] in self._privileged and user not in (0, os.geteuid()):
+            return _refusal("Only root may do that.", "Use sudo.", ExitCode.PERMISSION)
         try:
             return {"ok": True, "result": await handler(request)}
         except SttEdgeError as error:
@@ -124,6 +137,13 @@ class ControlServer:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _user_of(writer: asyncio.StreamWriter) -> int:
+    """Return the user id of whoever is at the other end, as the kernel knows it (unix(7))."""
+    peer: socket.socket = writer.get_extra_info("socket")
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[1])
 
 
 def _lock(path: Path) -> int:

@@ -59,6 +59,7 @@ DRAIN_S: Final = 12.0
 """At a stop, what was said may take this long to become a record; the unit allows 20 s in all."""
 _SINKS_S: Final = 3.0
 _SPOOL_S: Final = 3.0
+_PRIVILEGED: Final = ("forget", "spool-purge", "spool-replay")
 _RESTART_NS: Final = 600 * 1_000_000_000
 """A crash longer ago than this was not followed by the restart we are."""
 
@@ -168,7 +169,7 @@ class Daemon:
         self._recovery = self._supervisor.start("recovery", self._recover(left_behind))
         await self._sinks.apply(entries)
         self._take_early()
-        control = ControlServer(paths.control_socket, self._handlers())
+        control = ControlServer(paths.control_socket, self._handlers(), privileged=_PRIVILEGED)
         await control.start()
         stack.push_async_callback(control.close)
 
