@@ -6,8 +6,13 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from stt_edge import redaction
+
+# Nothing is asserted about elapsed time, also not by way of a deadline for an example.
+settings.register_profile("stt-edge", deadline=None)
+settings.load_profile("stt-edge")
 
 
 @pytest.fixture(autouse=True)

@@ -50,6 +50,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def reopen(self) -> UtteranceLog:
         log = UtteranceLog(HOT, self.disk, cold=COLD)
         found = {info.id: info for info in (*log.recover(), *log.recover_cold())}
+        log.arrange(self.model)
         for utterance_id, expected in list(self.model.items()):
             expected.open = False
             if utterance_id not in found:
