@@ -141,7 +141,9 @@ def first_card_only_plays(house: House) -> str:
 
 def card_that_changed_its_number_is_found(house: House) -> str:
     """Configured by its id, it is heard as card 0 at one boot and as card 1 at the next."""
-    disk, numbers, texts = house.disk(), [], []
+    disk = house.disk()
+    numbers: list[str] = []
+    texts: list[str] = []
     for number, other in ((0, 1), (1, 0)):
         arguments = f"{LOOPBACK} snd_aloop.index={number} snd_usb_audio.index={other}"
         with house.boot(disk, arguments=arguments, devices=(SPEAKER,)) as room:
@@ -149,14 +151,12 @@ def card_that_changed_its_number_is_found(house: House) -> str:
                 room.configure(audio={"device": CARD}, **quick_engine())
                 room.machine.run("systemctl restart stt-edge", timeout_s=90)
             room.wait_hearing(120)
-            numbers.append(
-                int(room.machine.run(f"cat /proc/asound/{CARD}/pcm0c/info | head -1")[-2:])
-            )
+            numbers.append(room.machine.run(f"readlink /proc/asound/{CARD}").strip())
             before = len(room.records())
             room.machine.run("aplay -q -D plughw:CARD=Loopback,DEV=1 /srv/short.wav")
             texts.append(room.wait_records(before)[0]["text"])
-    expect(numbers == [0, 1], f"it was card 0, then card 1, not {numbers}")
-    return f"card {numbers[0]}, then card {numbers[1]}: heard {texts[0]!r}, {texts[1]!r}"
+    expect(numbers == ["card0", "card1"], f"card 0, then card 1: {numbers}")
+    return f"{numbers[0]}, then {numbers[1]}: heard {texts[0]!r}, {texts[1]!r}"
 
 
 def stopped_ear_loses_what_is_counted(house: House) -> str:
@@ -218,7 +218,8 @@ def _heard(room: PiRoom, record: dict[str, Any]) -> bytes:
 def _pcm(room: PiRoom, path: str) -> bytes:
     data = base64.b64decode(room.machine.run(f"base64 -w 0 {path}"))
     with wave.open(io.BytesIO(data)) as file:
-        return file.readframes(file.getnframes())
+        frames: bytes = file.readframes(file.getnframes())
+    return frames
 
 
 def _misplaced(heard: bytes, source: bytes) -> int:
