@@ -58,7 +58,10 @@ class House:
         self.ask: dict[str, Callable[..., Any]] = self.spool.commands()
 
     def say(self, *, end: bool = True) -> str:
-        head = replace(head_of(uuid7()), started_at=SystemClock().now())
+        clock = SystemClock()
+        head = replace(
+            head_of(uuid7()), started_at=clock.now(), started_mono_ns=clock.monotonic_ns()
+        )
         self.log.start(head)
         self.pipeline.take(UtteranceOpened(head, 0))
         self.log.append(head.id, AudioSpan(0, PCM))
