@@ -21,6 +21,7 @@ class Relay:
         self._connect_s = connect_s
         self._links: dict[int, _Link] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self, port: int, upstream: int) -> None:
         """Listen on ``port``, or on a free one if it is 0, for the server on ``upstream``."""
@@ -32,31 +33,48 @@ class Relay:
         """Break every connection."""
         self._server.close()
         await accepted()
-        while self._tasks:
-            for task in self._tasks:
+        while tasks := list(self._tasks):
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(tasks)
+            self._tasks.difference_update(tasks)
+        for writer in list(self._writers):
+            self._close(writer)
 
     def link(self, peer: str) -> _Link:
         """Return the connection of a call, by what gRPC calls its peer."""
         return self._links[int(peer.rpartition(":")[2])]
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not a coroutine: one that is cancelled before its first step closes nothing.
+        self._writers.add(writer)
+        self._tasks.add(asyncio.get_running_loop().create_task(self._serve(reader, writer)))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         try:
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await asyncio.sleep(self._connect_s)
                 await self._pass_on(reader, writer)
         finally:
-            writer.close()  # a writer that is not closed complains when it is collected
-            writer.transport.abort()
-            self._tasks.discard(task)
+            self._close(writer)
+            if (task := asyncio.current_task()) is not None:
+                self._tasks.discard(task)
+
+    def _close(self, writer: asyncio.StreamWriter) -> None:
+        writer.close()  # a writer that is not closed complains when it is collected
+        writer.transport.abort()
+        self._writers.discard(writer)
+
+    def _opened(
+        self, opening: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
+    ) -> None:
+        if not opening.cancelled() and opening.exception() is None:
+            self._writers.add(opening.result()[1])
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         opening = asyncio.ensure_future(asyncio.open_connection("127.0.0.1", self._upstream))
+        opening.add_done_callback(self._opened)
         try:
             server = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -75,8 +93,7 @@ class Relay:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            server[1].close()
-            server[1].transport.abort()
+            self._close(server[1])
 
 
 class _Link:
