@@ -74,6 +74,8 @@ async def test_a_mute_over_mqtt_closes_the_ear_and_outlives_a_restart(
             assert (await house.ask("status"))["ear"]["state"] == "muted"
         async with house.running(FakeEar(tmp_path / "ear", [ear.opened(), ear.hear()])):
             assert (await house.ask("status"))["muted"] is True
+            # Before, nobody listens to commands.
+            await house.until(lambda: listener.newest(f"{BASE}/availability") == b"online")
             await listener.say(f"{BASE}/cmd/unmute", "")
             await house.until(lambda: listener.on(f"{BASE}/reply/unmute"))
             assert (await house.ask("status"))["muted"] is False
