@@ -63,16 +63,15 @@ class Spool:
     def __init__(self, log: UtteranceLog, section: SpoolSection, clock: Clock) -> None:
         """Prepare; ``start`` begins."""
         self._log = log
-        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._thread = SpoolThread(log, spool_rules(section), clock, report=self._reported)
         log.on_change = self._thread.grew
+        log.keep_audio = section.keep_audio
         self._pipeline: Pipeline | None = None
         self._dropped_samples = 0
         self._dropped = 0
         self._episode: _Episode | None = None
         self._trouble_told = False
-        self.configure(section)
 
     def start(self, pipeline: Pipeline) -> None:
         """Begin to put audio on the medium, and to give up what is too much."""
@@ -109,7 +108,7 @@ class Spool:
         return SpoolStatus(
             utterances=sum(not holding.done for holding in holdings),
             seconds=round(samples_to_s(waiting), 1),
-            bytes=sum(holding.hot_bytes + holding.cold_bytes for holding in holdings),
+            bytes=sum(holding.size_bytes for holding in holdings),
             on_disk_bytes=sum(holding.cold_bytes for holding in holdings),
             kept=sum(holding.done for holding in holdings),
             dropped=self._dropped,
@@ -168,7 +167,7 @@ class Spool:
         for holding in oldest_first(self._log.holdings()) if excess else ():
             expired = holding.id in excess.expired
             if (expired or freed_bytes < excess.bytes) and self._drop(holding):
-                freed_bytes += holding.hot_bytes + holding.cold_bytes
+                freed_bytes += holding.size_bytes
                 self._count(holding, "it is too old" if expired else "there is no room for it")
 
     def _drop(self, holding: Holding) -> bool:
@@ -245,7 +244,7 @@ def entry_of(holding: Holding, state: UtteranceState | None) -> SpoolEntry:
         waiting_s=0.0 if shown == "kept" else round(samples_to_s(holding.waiting_samples), 2),
         state=shown,
         on_disk=holding.copied,
-        bytes=holding.hot_bytes + holding.cold_bytes,
+        bytes=holding.size_bytes,
     )
 
 

@@ -64,6 +64,11 @@ class Holding:
         return self.start.id
 
     @property
+    def size_bytes(self) -> int:
+        """Room it takes, in memory and on the disk."""
+        return self.hot_bytes + self.cold_bytes
+
+    @property
     def waiting_samples(self) -> int:
         """Samples that are still to be transcribed."""
         return 0 if self.done else max(0, self.end_so_far - max(self.acked, self.start.start))
