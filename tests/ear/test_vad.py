@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import wave
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from stt_edge.ear.vad import (
     FirstStage,
     SecondStage,
     SileroModel,
+    TooSlowError,
     wants_second_stage,
 )
 from stt_edge.errors import UnavailableError
@@ -105,6 +107,42 @@ def test_a_restart_forgets_chunks_remainders_and_what_the_model_remembers() -> N
     assert not stage.verdict.confirmed
     stage.feed(bytes(600))
     assert model.asked == 6
+
+
+def cpu_clock(*chunk_ms: float) -> Callable[[], int]:
+    """A clock of CPU time with which the chunks take so long; the last one for ever."""
+    now_ns, took_ms = 0, list(chunk_ms)
+    is_running = False
+
+    def read() -> int:
+        nonlocal now_ns, is_running
+        if is_running:
+            now_ns += round(1e6 * (took_ms.pop(0) if len(took_ms) > 1 else took_ms[0]))
+        is_running = not is_running
+        return now_ns
+
+    return read
+
+
+def test_a_model_that_must_keep_up_and_cannot_says_so_after_a_fifth_of_a_second() -> None:
+    model = ScriptedModel([0.9])
+    stage = SecondStage(model, must_keep_up=True, cpu_ns=cpu_clock(90, 60, 40, 41))
+    with pytest.raises(TooSlowError, match="40 ms of CPU time for 32 ms of sound"):
+        stage.feed(CHUNK * 30)
+    assert model.asked == 6
+
+
+def test_one_fast_chunk_shows_that_the_others_had_to_share() -> None:
+    model = ScriptedModel([0.9])
+    stage = SecondStage(model, must_keep_up=True, cpu_ns=cpu_clock(90, 60, 15, 60, 60, 90))
+    stage.feed(CHUNK * 30)
+    assert model.asked == 30
+
+
+def test_where_sound_waits_a_model_may_take_its_time() -> None:
+    model = ScriptedModel([0.9])
+    SecondStage(model, cpu_ns=cpu_clock(90)).feed(CHUNK * 30)
+    assert model.asked == 30
 
 
 def test_none_never_asks_and_auto_asks_where_it_is_installed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 
 PER_PROBABILITY = 4000
@@ -42,3 +43,13 @@ class ScriptedModel:
         assert len(chunk) == 1024
         self.asked += 1
         return self.probabilities.pop(0) if len(self.probabilities) > 1 else self.probabilities[0]
+
+
+class SlowModel(ScriptedModel):
+    """One that really takes more than half of the time that the sound lasts."""
+
+    def probability(self, chunk: bytes) -> float:
+        until_ns = time.thread_time_ns() + 20_000_000
+        while time.thread_time_ns() < until_ns:
+            pass
+        return super().probability(chunk)

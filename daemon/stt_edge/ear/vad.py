@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import _webrtcvad  # the module of webrtcvad-wheels itself; its wrapper only reads package metadata
 
 from stt_edge.ear.frame import FRAME_SAMPLES, Verdict
 from stt_edge.errors import UnavailableError
-from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
+from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE, samples_to_ms
 
 CHUNK_SAMPLES: Final = 512
 """32 ms: what the second stage judges at a time."""
 CHUNK_BYTES: Final = CHUNK_SAMPLES * SAMPLE_BYTES
+CHUNK_MS: Final = samples_to_ms(CHUNK_SAMPLES)
 
 _REMEDY: Final = "Install it with: pip install 'stt-edge[silero]', or set vad.confirm: none."
 
@@ -24,6 +27,19 @@ _HEARD_PROBABILITY: Final = 0.5
 _HEARD_CHUNKS: Final = 2
 _HOPELESS_PROBABILITY: Final = 0.05
 _RECENT_CHUNKS: Final = 6
+
+_TRIAL_CHUNKS: Final = _RECENT_CHUNKS
+"""Over before anything can have been found hopeless."""
+_MOST_NS: Final = 16_000_000
+"""CPU time for a chunk of 32 ms: with more, sound that does not wait is lost sooner or later."""
+
+
+class TooSlowError(Exception):
+    """The processor cannot judge sound as fast as it comes."""
+
+    def __init__(self, chunk_ms: float) -> None:
+        """Take the CPU time of the fastest chunk."""
+        super().__init__(f"{chunk_ms:.0f} ms of CPU time for {CHUNK_MS} ms of sound")
 
 
 class FirstStage:
@@ -84,9 +100,18 @@ class SecondStage:
     speech, *heard* while the last two are at least 0.5, and *hopeless* when all six are below 0.05.
     """
 
-    def __init__(self, model: SpeechModel) -> None:
-        """Begin with nothing heard."""
+    def __init__(
+        self,
+        model: SpeechModel,
+        *,
+        must_keep_up: bool = False,
+        cpu_ns: Callable[[], int] = time.thread_time_ns,
+    ) -> None:
+        """Begin with nothing heard; the first chunks show how fast the model is, if it matters."""
         self._model = model
+        self._cpu_ns = cpu_ns
+        self._trial_chunks = _TRIAL_CHUNKS if must_keep_up else 0
+        self._fastest_ns: int | None = None
         self._rest = bytearray()
         self._recent: deque[float] = deque(maxlen=_RECENT_CHUNKS)
         self.restart()
@@ -98,12 +123,15 @@ class SecondStage:
         self._recent.clear()
 
     def feed(self, pcm: bytes | memoryview) -> None:
-        """Judge the audio that follows what was fed before."""
+        """Judge the audio that follows what was fed before.
+
+        Raises TooSlowError where the model must keep up and cannot: once, and it is not used again.
+        """
         self._rest += pcm
         while len(self._rest) >= CHUNK_BYTES:
             chunk = bytes(self._rest[:CHUNK_BYTES])
             del self._rest[:CHUNK_BYTES]
-            self._recent.append(self._model.probability(chunk))
+            self._recent.append(self._judge(chunk))
 
     @property
     def verdict(self) -> Verdict:
@@ -116,6 +144,20 @@ class SecondStage:
             heard=len(latest) == _HEARD_CHUNKS and min(latest) >= _HEARD_PROBABILITY,
             hopeless=full and max(recent) < _HOPELESS_PROBABILITY,
         )
+
+    def _judge(self, chunk: bytes) -> float:
+        if not self._trial_chunks:
+            return self._model.probability(chunk)
+        begun_ns = self._cpu_ns()
+        probability = self._model.probability(chunk)
+        took_ns = self._cpu_ns() - begun_ns
+        # The fastest counts: caches are cold at first, and a busy machine only ever adds.
+        fastest_ns = took_ns if self._fastest_ns is None else min(took_ns, self._fastest_ns)
+        self._fastest_ns = fastest_ns
+        self._trial_chunks -= 1
+        if not self._trial_chunks and fastest_ns > _MOST_NS:
+            raise TooSlowError(fastest_ns / 1e6)
+        return probability
 
 
 def wants_second_stage(confirm: str) -> bool:

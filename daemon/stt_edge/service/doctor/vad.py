@@ -25,6 +25,13 @@ def check_vad(case: Case, module: str = "stt_edge.ear.golden") -> Iterator[Findi
         yield failing(
             "vad", f"It judges a computed voice and noise wrongly: {_verdicts(found)}.", _REINSTALL
         )
+    elif found["slow"]:
+        yield doubtful(
+            "vad",
+            f"This processor is too slow for the second stage ({found['slow']}): it is not used, "
+            "and most noises will be taken for speech, and paid for.",
+            "Set vad.confirm: none to have it so, or silero to use it all the same.",
+        )
     elif found["voice_confirmed"] is None and vad.confirm == "auto":
         yield doubtful(
             "vad",
