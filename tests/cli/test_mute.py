@@ -9,7 +9,7 @@ import pytest
 from stt_edge.cli.main import main
 from stt_edge.errors import ExitCode
 from stt_edge.service import paths
-from stt_edge.service.mute import MuteSwitch
+from stt_edge.service.mute_switch import MuteSwitch
 from tests.fakes.control import AnsweringDaemon
 
 
@@ -102,5 +102,5 @@ def test_a_state_directory_that_may_not_be_written_is_77(
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("stt_edge.service.mute.os.open", refuse)
+    monkeypatch.setattr("stt_edge.service.mute_switch.os.open", refuse)
     assert main(["mute"]) == ExitCode.PERMISSION

@@ -19,7 +19,7 @@ from stt_edge.service.doctor.ownership import check_paths
 from stt_edge.service.doctor.people import User
 from stt_edge.service.doctor.running import check_budget, check_daemon, check_muted
 from stt_edge.service.doctor.sinks import check_sinks
-from stt_edge.service.mute import MuteSwitch
+from stt_edge.service.mute_switch import MuteSwitch
 from stt_edge.service.paths import Paths
 from stt_edge.service.status import ProviderStatus, SinkStatus
 from stt_edge.sinks import registry

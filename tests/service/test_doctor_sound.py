@@ -19,7 +19,7 @@ from stt_edge.service.doctor import sound
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.finding import Finding, Level
 from stt_edge.service.doctor.sound import check_sound, hardware_rate, rate_finding
-from stt_edge.service.mute import MuteSwitch
+from stt_edge.service.mute_switch import MuteSwitch
 from tests.fakes.ear import Act, FakeEar, fault
 from tests.pulse import PulseMicrophone, needs_pulse
 from tests.service.doctoring import HEARING, case, found, levels, only, running, unit

@@ -95,21 +95,6 @@ def test_a_kernel_that_refuses_is_said_to(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "Landlock" in landlock.shut_out(tmp_path)
 
 
-def test_an_ear_is_started_by_a_thread_that_stays(tmp_path: Path) -> None:
-    from stt_edge.ear.settings import EarSettings, SourceSettings
-    from stt_edge.ear.wire import GateSettings
-
-    start_ear = landlock.EarStarter()
-    script = "import threading, sys; print(threading.main_thread().native_id); sys.stdin.read()"
-    process = start_ear(
-        EarSettings(SourceSettings(), GateSettings()), (sys.executable, "-c", script)
-    )
-    try:
-        assert process.reap() == "exit code 0"  # started with what an ear is started with
-    finally:
-        process.close()
-
-
 def test_the_daemon_forbids_itself_the_sound_devices_before_it_does_anything(
     tmp_path: Path,
 ) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stt_edge.errors import PermissionDeniedError, TemporaryError, UnavailableError
-from stt_edge.service.mute import MuteCommands, MuteSwitch
+from stt_edge.service.mute import MuteCommands
+from stt_edge.service.mute_switch import MuteSwitch
 
 
 class Ear:
@@ -42,7 +43,8 @@ def test_mute_reaches_the_disk_before_it_is_acknowledged(
 ) -> None:
     synced: list[bool] = []
     monkeypatch.setattr(
-        "stt_edge.service.mute.os.fsync", lambda _: synced.append((tmp_path / "muted").exists())
+        "stt_edge.service.mute_switch.os.fsync",
+        lambda _: synced.append((tmp_path / "muted").exists()),
     )
     MuteSwitch(tmp_path).set(on=True)
     MuteSwitch(tmp_path).set(on=False)
@@ -65,7 +67,7 @@ def test_a_state_directory_that_is_somebody_elses_is_a_clear_error(
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("stt_edge.service.mute.os.open", refuse)
+    monkeypatch.setattr("stt_edge.service.mute_switch.os.open", refuse)
     with pytest.raises(PermissionDeniedError, match="as the user the service runs as"):
         MuteSwitch(tmp_path).set(on=True)
 

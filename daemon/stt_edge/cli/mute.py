@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _remember(instance: str | None, not_running: Exception, *, on: bool) -> None:
     """Change what the service will find at its next start. Raises when it never ran here."""
-    from stt_edge.service.mute import MuteSwitch
+    from stt_edge.service.mute_switch import MuteSwitch
     from stt_edge.service.paths import find_state
 
     state = find_state(instance)

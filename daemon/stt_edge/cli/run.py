@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stt_edge.cli.common import add_config_option, config_path, load_config
+
+if TYPE_CHECKING:
+    from stt_edge.config.settings import Config
+    from stt_edge.service.ear_starter import EarStarter
+    from stt_edge.service.paths import Paths
 
 HELP = "Listen, transcribe and write records, in the foreground, until SIGTERM or Ctrl-C."
 EPILOG = """\
@@ -31,20 +37,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; returns its exit code."""
-    import asyncio
-
     from stt_edge.service import landlock, logs
-    from stt_edge.service.daemon import Daemon
+    from stt_edge.service.ear_starter import EarStarter
     from stt_edge.service.paths import daemon_paths, instance_of
 
     given: Path | None = args.config
     logs.configure(args.log_level)
     config = load_config(given)
     paths = daemon_paths(instance_of(config_path(given), args.instance))
-    start_ear = landlock.EarStarter()
+    start_ear = EarStarter()
     landlock.shut_main_out()
+    _start_hearing(config, paths, start_ear)
+
+    import asyncio
+
+    from stt_edge.service.daemon import Daemon
+
     daemon = Daemon(config, lambda: load_config(given), paths, start_ear=start_ear)
     try:
         return asyncio.run(daemon.run())
     finally:
         logs.flush()
+
+
+def _start_hearing(config: Config, paths: Paths, start_ear: EarStarter) -> None:
+    """Start the ear while there is still much to load: what is said before it hears is lost."""
+    from stt_edge.ear.settings import EarSettings
+    from stt_edge.service.mute_switch import MuteSwitch
+
+    source = config.audio.source()
+    waits = source.file is not None or source.command is not None
+    if not waits and not MuteSwitch(paths.state).is_on():
+        start_ear.start_ahead(EarSettings(source, config.vad.gate()))

@@ -122,7 +122,7 @@ class SecondStage:
         self._rest.clear()
         self._recent.clear()
 
-    def feed(self, pcm: bytes | memoryview) -> None:
+    def feed(self, pcm: bytes | bytearray | memoryview) -> None:
         """Judge the audio that follows what was fed before.
 
         Raises TooSlowError where the model must keep up and cannot: once, and it is not used again.

@@ -34,7 +34,8 @@ from stt_edge.service.ear_reader import EarEvent, EarGone, EarSaid
 from stt_edge.service.forgetting import LogAudio
 from stt_edge.service.intake import Losses, UtteranceEnded, UtteranceOpened
 from stt_edge.service.keeper_terms import Announce
-from stt_edge.service.mute import MuteCommands, MuteSwitch
+from stt_edge.service.mute import MuteCommands
+from stt_edge.service.mute_switch import MuteSwitch
 from stt_edge.service.notify import Notifier
 from stt_edge.service.paths import Paths
 from stt_edge.service.pipeline import Pipeline

@@ -1,7 +1,7 @@
 """Main shuts itself, and every engine it starts, out of the sound devices (landlock(7)).
 
 It binds the thread that asks for it and what that starts from then on, threads and processes, for
-good. So there is one thread that is started before: it starts ears, and nothing else.
+good. Ears are started by a thread that is there before (``ear_starter``).
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-
-from stt_edge.ear.settings import EarSettings
-from stt_edge.service.ear_process import EAR_COMMAND, EarProcess
 
 _log = logging.getLogger(__name__)
 
@@ -30,19 +26,6 @@ _WRITE_FILE: Final = 1 << 1
 _READ_FILE: Final = 1 << 2
 _HANDLED: Final = _READ_FILE | _WRITE_FILE
 _PR_SET_NO_NEW_PRIVS: Final = 38
-
-
-class EarStarter:
-    """A thread that starts ears and lives as long as the program: only it may be made to."""
-
-    def __init__(self) -> None:
-        """Begin; what main forbids itself afterwards does not bind what is started here."""
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ear-starter")
-        self._thread.submit(os.getpid).result()  # the thread begins with its first task
-
-    def __call__(self, settings: EarSettings, command: Sequence[str] = EAR_COMMAND) -> EarProcess:
-        """Start an ear. Raises OSError like ``EarProcess``."""
-        return self._thread.submit(EarProcess, settings, command).result()
 
 
 def shut_main_out() -> None:

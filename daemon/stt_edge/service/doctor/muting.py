@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.files import is_there
-from stt_edge.service.mute import MuteSwitch
+from stt_edge.service.mute_switch import MuteSwitch
 
 
 def is_muted(case: Case) -> bool:
