@@ -36,6 +36,11 @@ TABLE: Final = (
         (_DAEMON,),
     ),
     Sabotage(
+        "a muted microphone is not opened while the daemon loads",
+        (Edit("cli.run", " and not MuteSwitch(paths.state).is_on()", ""),),
+        ("cli/test_run.py",),
+    ),
+    Sabotage(
         "mute is on the disk before it is acknowledged",
         (Edit("service.mute_switch", "            _sync(self._path.parent)\n", ""),),
         ("service/test_mute.py",),
