@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stt_edge.errors import UnavailableError
+from stt_edge.extras import install_command
 
 journal: Any
 MISSING: str
@@ -34,7 +35,7 @@ def require() -> None:
     if MISSING:
         raise UnavailableError(
             f"The journal needs systemd-python, which cannot be imported ({MISSING}).",
-            "Install it with: pip install 'stt-edge[systemd]' (it is built from source and needs "
+            f"Install it with: {install_command('systemd')} (it is built from source and needs "
             "libsystemd-dev and pkg-config).",
         )
 

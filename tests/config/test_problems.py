@@ -287,6 +287,6 @@ def test_a_second_stage_that_is_not_installed_is_named_with_its_remedy(
     monkeypatch.setattr("stt_edge.config.settings.find_spec", lambda _: None)
     (complaint,) = complaints("vad: {confirm: silero}")
     assert complaint.endswith(
-        "vad.confirm: silero is not installed: pip install 'stt-edge[silero]', or write auto"
+        'vad.confirm: silero is not installed: pip install "stt-edge[silero]", or write auto'
     )
     assert load_text("vad: {confirm: auto}").vad.confirm == "auto"

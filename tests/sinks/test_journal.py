@@ -141,7 +141,7 @@ def test_without_systemd_python_the_error_names_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(systemd_python, "MISSING", "No module named 'systemd'")
-    with pytest.raises(UnavailableError, match=r"pip install 'stt-edge\[systemd\]'"):
+    with pytest.raises(UnavailableError, match=r'pip install "stt-edge\[systemd\]"'):
         registry.build("journal", Options(), SinkContext(Path("/nowhere")))
 
 

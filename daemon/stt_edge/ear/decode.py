@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from stt_edge.errors import InputError
+from stt_edge.extras import install_command
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def open_recording(path: str, channel: int | str = 0) -> Recording:
     except ImportError as error:
         raise InputError(
             f"{path}: only 16 kHz mono 16-bit WAV can be read without a converter.",
-            "Install ffmpeg (apt install ffmpeg), or pip install 'stt-edge[resample]'.",
+            f"Install ffmpeg (apt install ffmpeg), or: {install_command('resample')}",
         ) from error
     return _SoundFileRecording(path, channel, soundfile, soxr)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stt_edge.errors import DeviceError, FaultKind
+from stt_edge.extras import install_command
 from stt_edge.model import SAMPLE_RATE
 
 
@@ -18,7 +19,7 @@ class Resampler:
             raise DeviceError(
                 FaultKind.FORMAT,
                 f"The device has no 16 kHz, and to convert its {rate} Hz soxr is missing.",
-                "Install it with: pip install 'stt-edge[resample]'.",
+                f"Install it with: {install_command('resample')}",
             ) from error
         self._from_bytes = np.frombuffer
         self._stream = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="int16", quality="HQ")

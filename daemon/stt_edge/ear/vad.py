@@ -12,6 +12,7 @@ import _webrtcvad  # the module of webrtcvad-wheels itself; its wrapper only rea
 
 from stt_edge.ear.frame import FRAME_SAMPLES, Verdict
 from stt_edge.errors import UnavailableError
+from stt_edge.extras import install_command
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE, samples_to_ms
 
 CHUNK_SAMPLES: Final = 512
@@ -19,7 +20,7 @@ CHUNK_SAMPLES: Final = 512
 CHUNK_BYTES: Final = CHUNK_SAMPLES * SAMPLE_BYTES
 CHUNK_MS: Final = samples_to_ms(CHUNK_SAMPLES)
 
-_REMEDY: Final = "Install it with: pip install 'stt-edge[silero]', or set vad.confirm: none."
+_REMEDY: Final = f"Install it with: {install_command('silero')}; or set vad.confirm: none."
 
 _CONFIRM_PROBABILITY: Final = 0.8
 _CONFIRM_CHUNKS: Final = 3

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.extras import install_command
 from stt_edge.model import SAMPLE_BYTES
 from stt_edge.providers import base
 from stt_edge.providers.aws_event_stream import decode, encode
@@ -183,7 +184,7 @@ def build(name: str, options: Options) -> base.Provider:
         raise ProviderError(
             FailureKind.SETUP,
             f"The provider {name} needs the package botocore, which is not installed.",
-            remedy='Install it: pip install "stt-edge[aws]"',
+            remedy=f"Install it: {install_command('aws')}",
         )
     credentials = Credentials(options.profile, options.credentials_file)
     failures = FailureReader(credentials)

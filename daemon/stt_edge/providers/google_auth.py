@@ -29,6 +29,7 @@ from typing import Any, Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.extras import install_command
 from stt_edge.providers.failures import excerpt
 from stt_edge.providers.options import NetworkOptions
 from stt_edge.providers.secret_file import SecretFile
@@ -38,7 +39,7 @@ if typing.TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-INSTALL: Final = 'Install it: pip install "stt-edge[google]"'
+INSTALL: Final = f"Install it: {install_command('google')}"
 _TOKEN_TIMEOUT_S: Final = 10.0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.extras import install_command
 from stt_edge.providers.base import Capabilities, PartTimes, Provider
 from stt_edge.providers.transports.worker import WorkerHost, worker_command
 from stt_edge.providers.worker_protocol import WorkerProtocol
@@ -47,7 +48,7 @@ def require(name: str, package: str, extra: str) -> None:
         raise ProviderError(
             FailureKind.SETUP,
             f"The provider {name} needs the package {package}, which is not installed.",
-            remedy=f'Install it: pip install "stt-edge[{extra}]"',
+            remedy=f"Install it: {install_command(extra)}",
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import is_dataclass
 from typing import Any, Final
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.extras import install_command
 from stt_edge.providers.base import Provider, ProviderModule
 
 _GROUP: Final = "stt_edge.providers"
@@ -82,7 +83,7 @@ def missing(name: str) -> str:
     if not packages:
         return ""
     extra = getattr(module(name), "EXTRA", None) or name
-    return f'{", ".join(packages)} not installed: pip install "stt-edge[{extra}]"'
+    return f"{', '.join(packages)} not installed: {install_command(extra)}"
 
 
 def build(name: str, kind: str, options: Any) -> Provider:
@@ -129,7 +130,7 @@ def _module(kind: str, place: str) -> ProviderModule:
         raise ProviderError(
             FailureKind.SETUP,
             f"The provider {kind} cannot be loaded: {missing} is not installed.",
-            remedy=f'Install what it needs: pip install "stt-edge[{kind}]"',
+            remedy=f"Install what it needs: {install_command(kind)}",
         ) from error
     if not is_dataclass(getattr(module, "Options", None)) or not hasattr(module, "build"):
         raise ProviderError(

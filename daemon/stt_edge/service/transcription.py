@@ -24,6 +24,7 @@ from stt_edge.errors import (
     TemporaryError,
     UnavailableError,
 )
+from stt_edge.extras import install_command
 from stt_edge.model import Record, UtteranceEnd, UtteranceStart
 from stt_edge.providers.base import Provider
 from stt_edge.service.transcription_job import (
@@ -279,7 +280,7 @@ def choose(config: Config, name: str | None) -> Config:
     if name is None and not config.providers:
         raise UnavailableError(
             "No provider is configured, and the default one is not installed.",
-            'Name one with --provider, or: pip install "stt-edge[pocketsphinx]"',
+            f"Name one with --provider, or: {install_command('pocketsphinx')}",
         )
     if name is None:
         return replace(config, providers=config.providers[:1])

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from stt_edge.config.schema import option
 from stt_edge.errors import SecretError, UnavailableError
+from stt_edge.extras import install_command
 from stt_edge.secret_file import SecretFile
 from stt_edge.sinks.base import Sink, SinkContext
 
@@ -103,7 +104,7 @@ def build(options: Options, context: SinkContext) -> Sink:
     except ImportError as error:
         raise UnavailableError(
             f"The sink mqtt cannot be loaded: {error.name or 'a module'} is not installed.",
-            f'Install what it needs: pip install "stt-edge[{EXTRA}]"',
+            f"Install what it needs: {install_command(EXTRA)}",
         ) from error
     return MqttSink(options, context)
 

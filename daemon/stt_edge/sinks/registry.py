@@ -9,6 +9,7 @@ import typing
 from typing import Any, Final
 
 from stt_edge.errors import UnavailableError
+from stt_edge.extras import install_command
 from stt_edge.sinks.base import Examine, Sink, SinkContext, SinkModule
 
 _MODULES: Final = {
@@ -37,7 +38,7 @@ def missing(name: str) -> str:
     if not absent:
         return ""
     extra = getattr(module, "EXTRA", name)
-    return f'{", ".join(absent)} not installed: pip install "stt-edge[{extra}]"'
+    return f"{', '.join(absent)} not installed: {install_command(extra)}"
 
 
 def build(name: str, options: Any, context: SinkContext) -> Sink:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stt_edge.config.settings import ProviderEntry
+from stt_edge.extras import install_command
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.clock import check_clock
 from stt_edge.service.doctor.disk import check_disk
@@ -144,7 +145,7 @@ async def _no_provider(_: Case) -> AsyncIterator[Finding]:
     yield failing(
         "providers",
         "None is configured, and the default one is not installed.",
-        'Configure one, or: pip install "stt-edge[pocketsphinx]"',
+        f"Configure one, or: {install_command('pocketsphinx')}",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stt_edge.errors import DeviceError
+from stt_edge.extras import install_command
 from stt_edge.model import SAMPLE_RATE
 from stt_edge.service.device_level import Heard, listen
 from stt_edge.service.doctor.case import Case
@@ -29,7 +30,7 @@ _CLIPPED_MS: Final = 300
 _LOUD_DB: Final = -25.0
 _PROC: Final = Path("/proc/asound")
 _CONVERTERS: Final = (
-    "Install libasound2-plugins, or pip install 'stt-edge[resample]', or use another microphone."
+    f"Install libasound2-plugins, or: {install_command('resample')}; or use another microphone."
 )
 _TURN_UP: Final = "Look for a switch on the microphone, and at its capture volume in alsamixer."
 _TURN_DOWN: Final = "Turn its capture volume down in alsamixer, or move it away from what is loud."

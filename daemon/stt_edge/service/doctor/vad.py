@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from stt_edge.extras import install_command
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.child import run_module
 from stt_edge.service.doctor.finding import Finding, doubtful, failing, well
@@ -37,7 +38,7 @@ def check_vad(case: Case, module: str = "stt_edge.ear.golden") -> Iterator[Findi
             "vad",
             f"webrtcvad judges rightly ({_verdicts(found)}), and there is no second stage: most "
             "noises will be taken for speech, and paid for.",
-            "pip install 'stt-edge[silero]', or set vad.confirm: none to have it so.",
+            f"{install_command('silero')}, or set vad.confirm: none to have it so.",
         )
     else:
         yield well("vad", f"judges a computed voice and noise rightly: {_verdicts(found)}.")
