@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -269,10 +268,6 @@ class Daemon:
         self._ready = True
         self._tell_change()
         self._upkeep.start(self._supervisor)
-        # What is there now stays. Without this the collector waits until the garbage of hours of
-        # speech is a quarter of it before it looks at all that is old.
-        gc.collect()
-        gc.freeze()
 
     async def _watch_source(self) -> None:
         """End the daemon when a recording or a command has come to its end."""

@@ -1,4 +1,4 @@
-"""What the daemon does besides hearing: keeps the store within bounds, forgets, writes metrics."""
+"""What the daemon does besides hearing: keeps store and memory small, forgets, writes metrics."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 from stt_edge.clock import Clock
 from stt_edge.config.settings import Config
 from stt_edge.errors import StoreError
+from stt_edge.service import garbage
 from stt_edge.service.forgetting import Forgetting, KeptAudio
 from stt_edge.service.metrics import render
 from stt_edge.service.metrics_file import MetricsFile
@@ -25,7 +26,7 @@ _LOOK_S: Final = 1.0
 
 
 class Upkeep:
-    """Joins the three; the daemon starts it once it hears."""
+    """Joins them; the daemon starts it once it hears."""
 
     def __init__(
         self,
@@ -48,6 +49,8 @@ class Upkeep:
 
     def start(self, supervisor: Supervisor) -> None:
         """Begin."""
+        garbage.spare_what_is_there()
+        supervisor.start("garbage", garbage.collect_regularly())
         supervisor.start("retention", self.retention.run())
         supervisor.start("metrics", self.metrics.run())
 
