@@ -79,6 +79,10 @@ def _undergo(house: House, scenario: Callable[[House], str]) -> tuple[str, str, 
         remark, result = scenario(house), "ok"
     except (ScenarioError, ContainerError, subprocess.TimeoutExpired, OSError) as error:
         remark, result = str(error), "FAIL"
+        if journal := house.journal():
+            path = house.cache / f"{scenario.__name__}.journal"
+            path.write_text(journal, encoding="utf-8")
+            remark += f" (journal: {path})"
         house.rest()  # whatever it left behind is not the next one's affair
     print(f"{result:4} {name} ({time.monotonic() - begun:.0f} s): {remark}", flush=True)
     return name, result, remark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from scripts.lib.container import ContainerError
 from scripts.lib.pi.machine import Machine, make_disk
 from scripts.lib.pi.room import PiRoom
 
@@ -46,6 +48,15 @@ class House:
         if self._shared is not None:
             self._shared.power_off()
             self._shared = None
+
+    def journal(self) -> str:
+        """Return what the service wrote on the machine that scenarios share, if it is on."""
+        if self._shared is None or not self._shared.is_on():
+            return ""
+        read = "journalctl -b -u stt-edge -o short-monotonic --no-pager -n 300"
+        with contextlib.suppress(ContainerError, OSError):
+            return self._shared.run(read, check=False)
+        return ""
 
     def room(self) -> PiRoom:
         """Return the machine that scenarios share, booted with the loopback card."""
