@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from stt_edge.errors import FaultKind
 from stt_edge.model import EndReason
 from stt_edge.service import ear_keeper, keeper
 from stt_edge.service.ear_keeper import EarKeeper, pace_of
-from stt_edge.service.ear_reader import EarEvent, EarGone, EarSaid
+from stt_edge.service.ear_reader import EarEvent, EarGone, EarReader, EarSaid
 from stt_edge.service.intake import Losses, UtteranceEnded, UtteranceGrew, UtteranceOpened
 from stt_edge.service.keeper_terms import Announce, Notice, Pace, State
 from stt_edge.utterance.log import UtteranceLog
@@ -375,6 +376,36 @@ async def test_a_deadline_noticed_late_waits_for_what_the_ear_has_to_say(
     await home.until(wire.Health, times=seen + 10)
     assert home.notices() == [Notice.LISTENING]
     assert home.fake.born == 1
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_what_the_ear_has_said_is_read_before_it_is_called_deaf(
+    house: MakeHouse, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    # After a SIGSTOP of main that ended just before the deadline, nobody is late.
+    monkeypatch.setattr(keeper, "ALIVE_S", 0.3)
+    monkeypatch.setattr(ear_keeper, "CATCH_UP_S", 0.4)
+    reads = threading.Event()
+    reads.set()
+    read_pipe = EarReader._read_pipe
+    monkeypatch.setattr(EarReader, "_read_pipe", lambda reader: reads.wait() and read_pipe(reader))
+    home = house(HEARING, HEARING)
+    home.keeper.start(muted=False)
+    await home.until(wire.Health)
+    reads.clear()
+    await asyncio.sleep(0.5)  # beyond the deadline, within the grace
+    assert home.notices() == [Notice.LISTENING]
+    if goes_on:
+        reads.set()
+        seen = sum(isinstance(event, wire.Health) for event in home.events)
+        await home.until(wire.Health, times=seen + 10)
+        assert home.notices() == [Notice.LISTENING]
+        assert home.fake.born == 1
+    else:  # a reader that hangs is no excuse for ever
+        async with asyncio.timeout(5):
+            while home.notices() != [Notice.LISTENING, Notice.LOST]:
+                await asyncio.sleep(0.05)
+        reads.set()
 
 
 async def test_a_state_whose_deadline_passed_unnoticed_is_overdue(house: MakeHouse) -> None:

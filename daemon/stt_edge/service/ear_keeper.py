@@ -31,9 +31,10 @@ from stt_edge.service.status import EarStatus
 
 _log = logging.getLogger(__name__)
 
-LATE_S: Final = 0.5
+LATE_S: Final = 0.1
 """A deadline noticed this late says more about the loop than about the ear."""
 CATCH_UP_S: Final = 1.0
+"""What the ear has said meanwhile is read and taken within this time."""
 _CARD_S: Final = 30.0
 _SERVER_S: Final = 2.0
 _GUARDS: Final = (TimerName.FIRST_BLOCK, TimerName.ALIVE, TimerName.OBEY, TimerName.DIE)
@@ -52,6 +53,8 @@ class _Running:
 class _Timer:
     handle: asyncio.TimerHandle
     due_s: float
+    is_grace: bool = False
+    """The deadline has passed; it is waited for what the ear has said before."""
 
 
 class EarKeeper:
@@ -227,9 +230,11 @@ class EarKeeper:
 
     def _timed_out(self, name: TimerName) -> None:
         timer = self._timers.pop(name)
-        if name in _GUARDS and self._loop.time() - timer.due_s > LATE_S:
+        late = self._loop.time() - timer.due_s > LATE_S
+        unread = self._ear is not None and self._ear.process.has_unread()
+        if name in _GUARDS and (late or (unread and not timer.is_grace)):
             # The loop was held up, or all of main was stopped: hear first what the ear said since.
-            self._start_timer(name, CATCH_UP_S)
+            self._start_timer(name, CATCH_UP_S, is_grace=True)
         else:
             self._post(terms.TimedOut(name))
 
@@ -302,9 +307,9 @@ class EarKeeper:
         if self._ear is not None:
             self._ear.process.send(command)
 
-    def _start_timer(self, name: TimerName, seconds: float) -> None:
+    def _start_timer(self, name: TimerName, seconds: float, *, is_grace: bool = False) -> None:
         handle = self._loop.call_later(seconds, self._timed_out, name)
-        self._timers[name] = _Timer(handle, handle.when())
+        self._timers[name] = _Timer(handle, handle.when(), is_grace)
 
     def _cancel(self, name: TimerName) -> None:
         timer = self._timers.pop(name, None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -43,6 +45,7 @@ class EarProcess:
         self._commands, commands_end = socket.socketpair()
         self._commands.setblocking(False)
         self._lock = threading.Lock()  # a descriptor closed while it is used may be another's
+        self._is_closed = False
         try:
             self._process = subprocess.Popen(
                 [*command, settings.to_json(), str(pipe_end), str(commands_end.fileno())],
@@ -77,6 +80,14 @@ class EarProcess:
             return False
         return True
 
+    def has_unread(self) -> bool:
+        """Return whether it has said something that nobody has read yet."""
+        with self._lock:
+            if self._is_closed:
+                return False
+            count = fcntl.ioctl(self.pipe, termios.FIONREAD, bytes(4))
+        return count != bytes(4)
+
     def kill(self) -> None:
         """End it by SIGKILL, if it still runs."""
         self._process.kill()
@@ -94,9 +105,10 @@ class EarProcess:
 
     def close(self) -> None:
         """Close what leads to it."""
-        os.close(self.pipe)
-        os.close(self.errors)
         with self._lock:
+            self._is_closed = True
+            os.close(self.pipe)
+            os.close(self.errors)
             self._commands.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import wave
 from typing import Any, Final
 
@@ -240,9 +241,12 @@ def _misplaced(heard: bytes, source: bytes) -> int:
     for at in range(0, len(heard) - _FINGERPRINT_BYTES, _STEP_BYTES):
         part = heard[at : at + _FINGERPRINT_BYTES]
         if source.count(part) == 1 and len(set(part)) > 20:
-            shifts.append((source.find(part) - at) // 2)
+            shifts.append((at // 2, (source.find(part) - at) // 2))
     expect(len(shifts) > 10, f"what was played is recognised: {len(shifts)} places")
-    return abs(shifts[-1] - shifts[0])
+    for (_, before), (at, after) in itertools.pairwise(shifts):
+        if before != after:
+            print(f"     at {at / 16_000:.2f} s of {len(heard) / 32_000:.2f}: {after - before:+d}")
+    return abs(shifts[-1][1] - shifts[0][1])
 
 
 def _away(room: PiRoom, after_s: float, seconds: float) -> float:

@@ -118,6 +118,11 @@ TABLE: Final = (
         (_INTAKE,),
     ),
     Sabotage(
+        "an ear that was not listened to is not deaf",
+        (Edit("service.ear_keeper", " or (unread and not timer.is_grace)", ""),),
+        ("service/test_ear_keeper.py",),
+    ),
+    Sabotage(
         "an ear that is lost ends its utterance",
         (
             Edit(
