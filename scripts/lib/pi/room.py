@@ -43,9 +43,10 @@ class PiRoom:
         """Play a recording into the microphone, to its end."""
         self.machine.run(f"aplay -q -D {MOUTH} /srv/{name}.wav")
 
-    def begin_to_speak(self, name: str) -> int:
+    def begin_to_speak(self, name: str, times: int = 1) -> int:
         """Play a recording into the microphone and do not wait; return the player's id."""
-        return self.machine.spawn(f"exec aplay -q -D {MOUTH} /srv/{name}.wav")
+        files = " ".join([f"/srv/{name}.wav"] * times)
+        return self.machine.spawn(f"exec aplay -q -D {MOUTH} {files}")
 
     def wait_end(self, pid: int, timeout_s: float = 120) -> None:
         """Wait until a process has ended."""
