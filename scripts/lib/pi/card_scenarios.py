@@ -6,11 +6,11 @@ import base64
 import io
 import itertools
 import wave
-from typing import Any, Final
+from typing import Final
 
 from scripts.lib.pi.house import LOOPBACK, SPEAKER, House
 from scripts.lib.pi.room import CARD, PiRoom, expect, monotonic_s
-from scripts.lib.pi.service_scenarios import quick_engine
+from scripts.lib.pi.service_scenarios import nobody, quick_engine
 from scripts.lib.room import DEVICE_BACK, DEVICE_LOST
 
 AGAIN_S: Final = 3.0
@@ -87,29 +87,29 @@ def card_is_unplugged_and_plugged_in_again(house: House) -> str:
 def card_is_unplugged_in_mid_utterance(house: House) -> str:
     """What was heard until then is transcribed, and marked; the next record counts the gap."""
     room = house.room()
-    room.restart(**quick_engine())
+    room.restart(**nobody())  # an engine at work would take the processor from the ear
     after_s, before = room.machine.uptime_s(), len(room.records())
     speaking = room.begin_to_speak("long")
-    room.machine.pause(6)
+    room.machine.wait_until(lambda: bool(room.spool()), 30, "the utterance has begun")
+    room.machine.pause(3)
     gone_s = room.machine.uptime_s()
     bound_s = _away(room, after_s, _AWAY_S)
     back_s = _back(room, after_s)
     room.wait_end(speaking)
     room.speak("short")
-    records = room.wait_records(before, 2)
-    ends = [number for number, record in enumerate(records) if record["truncated"]]
-    expect(len(ends) == 1, f"one record says that its end is missing: {ends} of {len(records)}")
-    # A pause of the speaker may have ended an utterance before.
-    until, later = records[: ends[0] + 1], records[ends[0] + 1 :]
-    kept_ms = sum(record["duration_ms"] for record in until)
-    expect(kept_ms >= 3000, f"what was heard is there: {kept_ms} ms")
-    lost_s, away_s = sum(record["lost_ms"] for record in later) / 1000, back_s - gone_s
-    expect(abs(lost_s - away_s) < 2, f"{away_s:.1f} s are missing, {lost_s:.1f} counted")
+    _wait_silence(room, 2)
+    again_s, away_s = back_s - bound_s, back_s - gone_s
     expect(room.restarts() == 0, "the watchdog did not end it")
-    expect(back_s - bound_s <= AGAIN_S, f"heard again after {back_s - bound_s:.1f} s")
+    room.restart(**quick_engine())
+    cut, later = sorted(room.wait_records(before, 2, 600), key=lambda record: str(record["start"]))
+    expect(cut["truncated"], "the record says that its end is missing")
+    expect(cut["duration_ms"] >= 3000, f"what was heard is in it: {cut['duration_ms']} ms")
+    lost_s = later["lost_ms"] / 1000
+    expect(abs(lost_s - away_s) < 2, f"{away_s:.1f} s are missing, {lost_s:.1f} counted")
+    expect(again_s <= AGAIN_S, f"heard again after {again_s:.1f} s")
     return (
-        f"heard again after {back_s - bound_s:.1f} s, {kept_ms} ms kept and the end marked as "
-        f"missing, {lost_s:.1f} s counted"
+        f"heard again after {again_s:.1f} s, {cut['duration_ms']} ms kept and marked truncated, "
+        f"{lost_s:.1f} s counted as missing"
     )
 
 
@@ -170,39 +170,33 @@ def card_that_changed_its_number_is_found(house: House) -> str:
 def stopped_ear_loses_what_is_counted(house: House) -> str:
     """An ear stopped beyond the buffer counts what is missing; one that stays stopped is ended."""
     room = house.room()
-    room.restart(spool={"keep_audio": True}, **quick_engine())
+    room.restart(**nobody())
     hardware = _hardware(room)
     buffer_s = int(hardware["buffer_size"]) / int(hardware["rate"].split()[0])
     stop_s = round(buffer_s + 0.7, 1)
     short_ms, wrong = _stopped(room, "ear", stop_s)
     expect(short_ms > 0, f"something is missing after {stop_s} s, with a buffer of {buffer_s:.2f}")
     expect(wrong == 0, f"what is missing is what is counted, but for {wrong} samples")
-    before = len(room.records())
+    before, after_s = len(room.spool()), room.machine.uptime_s()
     speaking = room.begin_to_speak("long")
-    room.machine.pause(6)
-    stopped_s = room.machine.uptime_s()
+    room.machine.wait_until(lambda: len(room.spool()) > before, 30, "the utterance has begun")
     pid = room.status()["ear"]["pid"]
-    after_s = room.machine.uptime_s()
     room.machine.run(f"kill -STOP {pid}")
+    stopped_s = room.machine.uptime_s()
     back_s = _back(room, after_s)
     room.wait_end(speaking)
-    records = room.wait_records(before, 2)
-    lost_ms = sum(record["lost_ms"] for record in records)
-    away_ms = (back_s - stopped_s) * 1000
-    expect(records[0]["truncated"], "the record of what was heard until then says so")
-    expect(0 < lost_ms < away_ms + 1000, f"{lost_ms} ms counted, away for {away_ms:.0f} ms")
+    expect(room.status()["ear"]["pid"] != pid, "it is another ear")
     expect(room.restarts() == 0, "main went on")
     return (
         f"stopped for {stop_s} s, buffer {buffer_s:.2f} s: {short_ms} ms counted, off by {wrong} "
-        "samples; "
-        f"stopped for good: another ear, {lost_ms} ms counted"
+        f"samples; stopped for good: heard again by another ear after {back_s - stopped_s:.1f} s"
     )
 
 
 def stopped_main_loses_nothing(house: House) -> str:
     """Main stopped for 3 s while somebody speaks: every sample is there."""
     room = house.room()
-    room.restart(spool={"keep_audio": True}, **quick_engine())
+    room.restart(**nobody())
     lost_ms, wrong = _stopped(room, "main", 3)
     expect((lost_ms, wrong) == (0, 0), f"{lost_ms} ms counted as lost, {wrong} samples wrong")
     return "0 ms lost, every sample in its place"
@@ -216,20 +210,29 @@ def _hardware(room: PiRoom) -> dict[str, str]:
 
 def _stopped(room: PiRoom, which: str, seconds: float) -> tuple[int, int]:
     """Stop a process while somebody speaks; return the ms counted, and samples wrongly counted."""
-    before = len(room.records())
+    before, lost_ms = len(room.spool()), room.status()["ear"]["lost_ms"]
     pid = room.status()["ear"]["pid"] if which == "ear" else int(room.show("MainPID"))
     speaking = room.begin_to_speak("long")
     room.machine.run(f"sleep 6; kill -STOP {pid}; sleep {seconds}; kill -CONT {pid}")
     room.wait_end(speaking)
-    records = room.wait_records(before)
+    _wait_silence(room, before + 1)
     source = _pcm(room, "/srv/long.wav")
-    wrong = sum(_misplaced(_heard(room, record), source) for record in records)
-    return sum(record["lost_ms"] for record in records), wrong
+    wrong = sum(_misplaced(_heard(room, each["id"]), source) for each in room.spool()[before:])
+    return room.status()["ear"]["lost_ms"] - lost_ms, wrong
 
 
-def _heard(room: PiRoom, record: dict[str, Any]) -> bytes:
+def _wait_silence(room: PiRoom, waiting: int) -> None:
+    """Wait until so many utterances wait, or more, and nobody speaks."""
+    room.machine.wait_until(
+        lambda: len(room.spool()) >= waiting and not room.status()["speech"]["open"],
+        60,
+        f"{waiting} utterances wait",
+    )
+
+
+def _heard(room: PiRoom, utterance_id: str) -> bytes:
     """Return the audio of an utterance; what is counted as missing is silence in it."""
-    export = f"rm -rf /run/heard; stt-edge spool export -o /run/heard {record['id']}"
+    export = f"rm -rf /run/heard; stt-edge spool export -o /run/heard {utterance_id}"
     return _pcm(room, room.machine.run(export).strip())
 
 

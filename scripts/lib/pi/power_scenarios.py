@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from scripts.lib.pi.house import LOOPBACK, House
 from scripts.lib.pi.room import PiRoom, expect, monotonic_s
-from scripts.lib.pi.service_scenarios import STARTED, quick_engine
+from scripts.lib.pi.service_scenarios import STARTED, nobody, quick_engine
 
 STARTED_S: Final = 30.0
 """From the start of userspace to that of the service: an emulated udev takes most of it."""
@@ -19,8 +19,6 @@ KEPT_S: Final = 1.0
 ROUNDS: Final = 10
 _NOT_CUT_S: Final = 0.5
 """Between the last sound and the cut: a block on its way, and the answer that tells the time."""
-_NOBODY: Final = {"providers": [{"name": "vosk_server", "url": "ws://127.0.0.1:2"}]}
-"""A provider that refuses every connection."""
 _FIRST_CLOCK: Final = "-rtc base=1970-01-01T00:00:00"
 
 
@@ -50,7 +48,7 @@ def power_cut_in_the_middle_of_offline_speech(house: House) -> str:
     """What was heard before the last second is there at the next boot, and is transcribed."""
     disk = house.disk()
     with house.boot(disk) as room:
-        room.restart(**_NOBODY)
+        room.restart(**nobody())
         room.speak("short")
         room.machine.wait_until(lambda: _settled(room), 60, "the first utterance waits on the disk")
         cut = _cut_in_mid_speech(room, 9)
@@ -74,7 +72,7 @@ def ten_power_cuts(house: House) -> str:
     """Offline speech cut short ten times at random moments: nothing older is ever missing."""
     disk, chance = house.disk(), random.Random(6)
     with house.boot(disk) as room:
-        room.restart(**_NOBODY)
+        room.restart(**nobody())
         cut = _cut_in_mid_speech(room, chance.uniform(3, 9))
     lost_s = []
     for _ in range(ROUNDS - 1):
@@ -103,7 +101,7 @@ def clock_of_1970(house: House) -> str:
         machine = room.machine
         booted = machine.run("date -u +%F").strip()
         machine.run("systemctl stop stt-edge; date -s @100000")  # systemd does not let it be 1970
-        room.restart(**_NOBODY)
+        room.restart(**nobody())
         for _ in range(2):
             room.speak("short")
         room.machine.wait_until(lambda: len(room.spool()) == 2, 90, "two utterances wait")

@@ -158,6 +158,11 @@ def costs_little_in_silence(house: House) -> str:
     )
 
 
+def nobody(**more: Any) -> dict[str, Any]:
+    """Return a configuration with a provider that refuses every connection: all speech waits."""
+    return {"providers": [{"name": "vosk_server", "url": "ws://127.0.0.1:2"}], **more}
+
+
 def quick_engine(**more: Any) -> dict[str, Any]:
     """Return a configuration with which the engine keeps up on an emulated processor."""
     return {"providers": [{"name": "pocketsphinx", "grammar": "/srv/words.jsgf"}], **more}
