@@ -62,6 +62,7 @@ class Begun:
         monkeypatch.setenv("LOGS_DIRECTORY", str(folder / "log"))
         monkeypatch.setattr(landlock, "shut_main_out", lambda: self.order.append("shut out"))
         monkeypatch.setattr(logs, "configure", lambda _: None)
+        monkeypatch.setattr(logs, "flush", lambda: None)
         monkeypatch.setattr(EarStarter, "start_ahead", lambda _, settings: self._start(settings))
         monkeypatch.setattr(Daemon, "run", self._daemon)
 
