@@ -91,7 +91,6 @@ def card_is_unplugged_in_mid_utterance(house: House) -> str:
     after_s, before = room.machine.uptime_s(), len(room.records())
     speaking = room.begin_to_speak("long")
     room.machine.wait_until(lambda: bool(room.spool()), 30, "the utterance has begun")
-    room.machine.pause(3)
     gone_s = room.machine.uptime_s()
     bound_s = _away(room, after_s, _AWAY_S)
     back_s = _back(room, after_s)
