@@ -30,7 +30,7 @@ class Desk:
         self.disk = FailingDisk()
         self.log = UtteranceLog(self.hot, self.disk, cold=self.cold)
         self.log.recover()
-        self.clock = FakeClock()
+        self.clock = FakeClock(mono_ns=head(0).started_mono_ns)  # nothing has waited yet
         self.reports: list[Excess] = []
         self.thread = SpoolThread(self.log, rules, self.clock, report=self.reports.append)
         self.log.on_change = self.thread.grew
