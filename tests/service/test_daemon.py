@@ -21,6 +21,7 @@ from stt_edge.service import daemon as module
 from stt_edge.service import provider_set
 from stt_edge.service.control_client import ask
 from stt_edge.service.daemon import Daemon
+from stt_edge.service.mute_switch import MuteSwitch
 from stt_edge.service.paths import Paths
 from stt_edge.sinks import registry as sinks
 from tests.fakes import ear
@@ -45,8 +46,8 @@ class House:
         )
         self.reloaded: Config | SttEdgeError = self.config
 
-    def daemon(self, fake: FakeEar) -> Daemon:
-        return Daemon(self.config, self._load, self.paths, ear_command=fake.command)
+    def daemon(self, fake: FakeEar, **more: Any) -> Daemon:
+        return Daemon(self.config, self._load, self.paths, ear_command=fake.command, **more)
 
     def _load(self) -> Config:
         if isinstance(self.reloaded, SttEdgeError):
@@ -54,9 +55,9 @@ class House:
         return self.reloaded
 
     @asynccontextmanager
-    async def running(self, fake: FakeEar) -> AsyncIterator[asyncio.Task[int]]:
+    async def running(self, fake: FakeEar, **more: Any) -> AsyncIterator[asyncio.Task[int]]:
         """Run a daemon until the block ends, then stop it as systemd does."""
-        task = asyncio.create_task(self.daemon(fake).run())
+        task = asyncio.create_task(self.daemon(fake, **more).run())
         try:
             await self.until(lambda: self.paths.control_socket.exists() or task.done())
             yield task
@@ -154,6 +155,19 @@ async def test_mute_ends_the_utterance_in_hand_and_outlives_a_restart(
         assert again.born == 0
         assert await house.ask("unmute") == {"muted": False, "changed": True, "warning": ""}
         await house.until(lambda: again.born == 1)
+
+
+async def test_an_ear_that_hears_already_is_ended_where_somebody_has_muted_meanwhile(
+    house: House, tmp_path: Path
+) -> None:
+    dropped: list[bool] = []
+    fake = FakeEar(tmp_path / "ear", [ear.opened(), ear.hear()])
+    for muted in (False, True):
+        house.paths.create()
+        MuteSwitch(house.paths.state).set(on=muted)
+        async with house.running(fake, drop_ear=lambda: dropped.append(True)):
+            assert (await house.ask("status"))["muted"] is muted
+        assert dropped == [True] * muted
 
 
 async def test_a_bad_configuration_is_rejected_and_the_old_one_stays(

@@ -87,6 +87,16 @@ def test_one_started_ahead_for_other_settings_is_ended_first(
     end(wanted)
 
 
+def test_one_that_nobody_wants_is_ended(started: list[tuple[int, EarProcess]]) -> None:
+    start_ear = EarStarter()
+    start_ear.start_ahead(SETTINGS)
+    start_ear.drop_ahead()
+    later = start_ear(SETTINGS)  # the same thread does one after the other
+    assert not runs(started[0][1].pid)
+    assert runs(later.pid)
+    end(later)
+
+
 def test_one_that_could_not_be_started_ahead_fails_when_it_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

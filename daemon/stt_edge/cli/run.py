@@ -53,7 +53,13 @@ def run(args: argparse.Namespace) -> int:
 
     from stt_edge.service.daemon import Daemon
 
-    daemon = Daemon(config, lambda: load_config(given), paths, start_ear=start_ear)
+    daemon = Daemon(
+        config,
+        lambda: load_config(given),
+        paths,
+        start_ear=start_ear,
+        drop_ear=start_ear.drop_ahead,
+    )
     try:
         return asyncio.run(daemon.run())
     finally:
@@ -62,10 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _start_hearing(config: Config, paths: Paths, start_ear: EarStarter) -> None:
     """Start the ear while there is still much to load: what is said before it hears is lost."""
-    from stt_edge.ear.settings import EarSettings
     from stt_edge.service.mute_switch import MuteSwitch
 
-    source = config.audio.source()
-    waits = source.file is not None or source.command is not None
-    if not waits and not MuteSwitch(paths.state).is_on():
-        start_ear.start_ahead(EarSettings(source, config.vad.gate()))
+    if config.audio.is_device and not MuteSwitch(paths.state).is_on():
+        start_ear.start_ahead(config.ear())

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from stt_edge.config.schema import described, option
-from stt_edge.ear.settings import SourceSettings
+from stt_edge.ear.settings import EarSettings, SourceSettings
 from stt_edge.ear.wire import GateSettings
 from stt_edge.extras import install_command
 
@@ -57,6 +57,11 @@ class AudioSection:
             yield "command", "file and command exclude each other; keep one of them"
         if self.pace != "realtime" and self.file is None:
             yield "pace", "only a recording has a pace; name it with file, or remove this"
+
+    @property
+    def is_device(self) -> bool:
+        """Whether it is a microphone: anything else waits until it is read."""
+        return self.file is None and self.command is None
 
     def source(self) -> SourceSettings:
         """Return what the ear needs to know of this section."""
@@ -256,6 +261,10 @@ class Config:
     """None where the file names none: who runs the program chooses (``default_sinks``)."""
     path: str | None = None
     """The file it was read from; None when there is none."""
+
+    def ear(self) -> EarSettings:
+        """Return all that the ear needs to know."""
+        return EarSettings(self.audio.source(), self.vad.gate())
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Return what is wrong beyond the bounds of each key."""

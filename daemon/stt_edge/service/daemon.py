@@ -18,7 +18,6 @@ from stt_edge.clock import SystemClock
 from stt_edge.config.loader import default_sinks
 from stt_edge.config.settings import Config, SinkEntry
 from stt_edge.ear import wire
-from stt_edge.ear.settings import EarSettings
 from stt_edge.errors import ConfigError, ExitCode, FaultKind, SttEdgeError
 from stt_edge.message_ids import MessageId
 from stt_edge.model import NS_PER_SAMPLE, EndReason, UtteranceStart
@@ -76,10 +75,15 @@ class Daemon:
         *,
         ear_command: Sequence[str] = EAR_COMMAND,
         start_ear: StartEar = EarProcess,
+        drop_ear: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare. ``load`` reads the configuration again, for a reload; it may raise."""
+        """Prepare. ``load`` reads the configuration again, for a reload; it may raise.
+
+        ``drop_ear`` ends an ear that ``start_ear`` has ready, and that must not hear.
+        """
         self._ear_command = ear_command
         self._start_ear = start_ear
+        self._drop_ear = drop_ear
         self._config = config
         self._load = load
         self._paths = paths
@@ -140,7 +144,10 @@ class Daemon:
         self._status.keeper = self._keeper
         self._mute = MuteCommands(self._mute_switch, self._keeper)
         stack.push_async_callback(self._keeper.stop)
-        self._keeper.start(muted=self._mute_switch.is_on())
+        muted = self._mute_switch.is_on()
+        if muted:  # perhaps only since main began to load
+            self._drop_ear()
+        self._keeper.start(muted=muted)
         watch = DeviceWatch(self._keeper.devices_changed)
         stack.callback(watch.close)
         store = await StoreThread.open(paths.database)
@@ -191,7 +198,7 @@ class Daemon:
     def _make_keeper(self, log: UtteranceLog) -> EarKeeper:
         audio = self._config.audio
         return EarKeeper(
-            EarSettings(audio.source(), self._config.vad.gate()),
+            self._config.ear(),
             pace_of(audio.source(), audio.first_block_s),
             log,
             clock=self._clock,
@@ -441,9 +448,8 @@ class Daemon:
             if provider.aclose is not None:
                 self._supervisor.start("retire", self._retire(provider))
         self._spool.configure(new.spool)
-        source = new.audio.source()
-        pace = pace_of(source, new.audio.first_block_s)
-        self._keeper.reload(EarSettings(source, new.vad.gate()), pace)
+        pace = pace_of(new.audio.source(), new.audio.first_block_s)
+        self._keeper.reload(new.ear(), pace)
         self._upkeep.configure(new)
         self._config = new
         return kept

@@ -26,13 +26,18 @@ class EarStarter:
         """
         self._ahead = settings, self._thread.submit(EarProcess, settings)
 
-    def __call__(self, settings: EarSettings, command: Sequence[str] = EAR_COMMAND) -> EarProcess:
-        """Return an ear, started now or ahead. Raises OSError like ``EarProcess``."""
+    def drop_ahead(self) -> None:
+        """End the ear that was started ahead, if it was not asked for; does not wait for it."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            if ahead[0] == settings:
-                return ahead[1].result()
             self._thread.submit(_end, ahead[1])
+
+    def __call__(self, settings: EarSettings, command: Sequence[str] = EAR_COMMAND) -> EarProcess:
+        """Return an ear, started now or ahead. Raises OSError like ``EarProcess``."""
+        if self._ahead is not None and self._ahead[0] == settings:
+            ahead, self._ahead = self._ahead[1], None
+            return ahead.result()
+        self.drop_ahead()
         return self._thread.submit(EarProcess, settings, command).result()
 
 

@@ -73,7 +73,7 @@ def _no_node(user: User, devices: Path) -> Iterator[Finding]:
 def wants_a_card(case: Case) -> bool:
     """Return whether the sound comes from a card: not from a file, a program or a sound server."""
     audio = case.config.audio
-    if audio.file is not None or audio.command is not None:
+    if not audio.is_device:
         return False
     # What ALSA calls default is a card where there is no sound server.
     return audio.device == "default" or not is_sound_server(audio.device, alsa_configurations())

@@ -109,7 +109,7 @@ def _open(case: Case, listen: Listen) -> Iterator[Finding]:
 
 
 def _is_device(case: Case) -> bool:
-    return case.config.audio.file is None and case.config.audio.command is None
+    return case.config.audio.is_device
 
 
 def _rate(case: Case, opened_at: int) -> Iterator[Finding]:

@@ -32,13 +32,18 @@ TABLE: Final = (
     ),
     Sabotage(
         "mute outlives a restart",
-        (Edit("service.daemon", "muted=self._mute_switch.is_on()", "muted=False"),),
+        (Edit("service.daemon", "muted = self._mute_switch.is_on()", "muted = False"),),
         (_DAEMON,),
     ),
     Sabotage(
         "a muted microphone is not opened while the daemon loads",
         (Edit("cli.run", " and not MuteSwitch(paths.state).is_on()", ""),),
         ("cli/test_run.py",),
+    ),
+    Sabotage(
+        "one that was muted meanwhile is closed",
+        (Edit("service.daemon", "            self._drop_ear()\n", "            pass\n"),),
+        (_DAEMON,),
     ),
     Sabotage(
         "mute is on the disk before it is acknowledged",
