@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from stt_edge.durable import sync_directory
 from stt_edge.errors import PermissionDeniedError, UnavailableError
 
 _NAME: Final = "muted"
@@ -40,7 +41,7 @@ class MuteSwitch:
                 os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
             else:
                 self._path.unlink(missing_ok=True)
-            _sync(self._path.parent)
+            sync_directory(self._path.parent)
         except OSError as error:
             raise self._failure("write", error) from error
 
@@ -51,11 +52,3 @@ class MuteSwitch:
                 message, "Run it as the user the service runs as, or root."
             )
         return UnavailableError(message, "Make the state directory writable.")
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

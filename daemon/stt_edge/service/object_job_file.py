@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from stt_edge.durable import sync_directory
 from stt_edge.errors import InputError, UnavailableError
 
 _VERSION_KEY: Final = "object-job-1"
@@ -122,12 +123,3 @@ class JobFile:
             f"Cannot use {self._path}: {error.strerror or error}.",
             f"Make {self._directory} writable, with room for the recording.",
         )
-
-
-def sync_directory(directory: Path) -> None:
-    """Return when the names in a directory are on the medium. Raises OSError."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stt_edge.durable import sync_directory
 from stt_edge.ear.decode import open_recording
 from stt_edge.errors import UnavailableError
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
 from stt_edge.providers.google_storage import UploadStoppedError
-from stt_edge.service.object_job_file import sync_directory
 
 _PIECE_SAMPLES: Final = 10 * SAMPLE_RATE
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from stt_edge.durable import sync_directory
+
 _log = logging.getLogger(__name__)
 
 READ_BACK_BYTES: Final = 2 << 20
@@ -143,7 +145,7 @@ def _open_or_create(path: Path) -> int:
     except FileExistsError:
         return _open_regular(path, _FLAGS)
     os.fchmod(descriptor, 0o640)  # whatever the umask
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return descriptor
 
 
@@ -153,14 +155,6 @@ def _open_regular(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return descriptor
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _ids_at_end_of(path: Path, max_bytes: int) -> Iterator[str]:

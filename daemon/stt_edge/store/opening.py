@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from stt_edge.durable import sync_directory
 from stt_edge.store.failures import DamagedError, recognising_damage
 from stt_edge.store.salvage import salvage
 from stt_edge.store.schema import check_content, check_version, connect, migrate, set_up
@@ -80,7 +81,7 @@ def _replace(path: Path, reason: str) -> StoreOpening:
         if old.exists():
             old.rename(aside.with_name(aside.name + suffix))
     fresh.rename(path)
-    _fsync_directory(path.parent)
+    sync_directory(path.parent)
     return StoreOpening(
         damaged_path=aside,
         reason=reason,
@@ -95,7 +96,7 @@ def _finish_replacement(path: Path) -> None:
     fresh = _fresh_path(path)
     if fresh.exists() and not path.exists():
         fresh.rename(path)
-        _fsync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def _set_garbage_wal_aside(path: Path) -> StoreOpening:
@@ -140,11 +141,3 @@ def _make_private(path: Path) -> None:
 def _delete(path: Path) -> None:
     for suffix in ("", *_SIDE_FILES):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _fsync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Final, Protocol
 
+from stt_edge.durable import sync_directory
 from stt_edge.errors import LogError
 
 _DIRECTORY_MODE: Final = 0o700
@@ -108,11 +109,7 @@ class RealDisk:
 
     def fsync_dir(self, directory: Path) -> None:
         """Return when the names in a directory are on the medium."""
-        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_directory(directory)
 
     def listdir(self, directory: Path) -> list[str]:
         """Return the names in a directory, sorted."""

@@ -47,7 +47,7 @@ TABLE: Final = (
     ),
     Sabotage(
         "mute is on the disk before it is acknowledged",
-        (Edit("service.mute_switch", "            _sync(self._path.parent)\n", ""),),
+        (Edit("service.mute_switch", "            sync_directory(self._path.parent)\n", ""),),
         ("service/test_mute.py",),
     ),
     Sabotage(
