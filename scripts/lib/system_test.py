@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-from scripts.lib.container import Container, ContainerError
-from scripts.lib.room import UNIT, Room, ScenarioError, install
+from scripts.lib.container import Container
+from scripts.lib.room import UNIT, Room, install
 from scripts.lib.scenarios import SCENARIOS
+from scripts.lib.undergo import POWERED_OFF, in_good_order, undergo
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -22,14 +21,9 @@ def main() -> int:
     parser.add_argument("--wheels", type=Path, required=True, help="folder of wheels to install")
     parser.add_argument("only", nargs="*", help="run scenarios whose name contains one of these")
     arguments = parser.parse_args()
-    try:
-        return _run(arguments.root, arguments.wheels, arguments.only)
-    except ContainerError as error:
-        print(f"The system test cannot run: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped; the container has been powered off.", file=sys.stderr)
-        return 130
+    return in_good_order(
+        lambda: _run(arguments.root, arguments.wheels, arguments.only), POWERED_OFF
+    )
 
 
 def _run(root: Path, wheels: Path, only: list[str]) -> int:
@@ -42,16 +36,8 @@ def _run(root: Path, wheels: Path, only: list[str]) -> int:
         for number, scenario in enumerate(SCENARIOS):
             if only and number > 0 and not any(word in scenario.__name__ for word in only):
                 continue
-            begun = time.monotonic()
-            name = scenario.__name__.replace("_", " ")
-            try:
-                if number > 0:
-                    room.reset()
-                remark, result = scenario(room), "ok  "
-            except (ScenarioError, ContainerError, subprocess.TimeoutExpired) as error:
-                remark, result = str(error), "FAIL"
-                failed += 1
-            print(f"{result} {name} ({time.monotonic() - begun:.0f} s): {remark}", flush=True)
+            reset = room.reset if number > 0 else lambda: None
+            failed += not undergo(scenario, room, reset).passed
         log = root.with_name("journal.txt")
         log.write_text(machine.run("journalctl", "--no-pager", "-o", "short-precise", "-u", UNIT))
     print(f"\n{failed or 'None'} failed. The journal of the service is in {log}.")

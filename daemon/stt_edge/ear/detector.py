@@ -186,7 +186,7 @@ class Detector:
         if self._judged_to is None or self._judged_to < wanted_from:
             self._second_stage.restart()
             self._judged_to = wanted_from
-        begin, until = (self._judged_to - tail_from), (end - tail_from)
+        begin, until = self._judged_to - tail_from, end - tail_from
         try:
             self._second_stage.feed(self._tail[begin * SAMPLE_BYTES : until * SAMPLE_BYTES])
         except TooSlowError as error:

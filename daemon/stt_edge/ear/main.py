@@ -37,19 +37,15 @@ def main(
     if commands.is_closed:  # it died before that could be arranged
         return ExitCode.FAILED
 
-    from stt_edge.ear.detector import Detector
     from stt_edge.ear.process import Ear
-
-    def detector(source: Source, chatter: Chatter) -> SpeechDetector:
-        # Sound that waits may be judged as slowly as it takes.
-        give_up = None if source.can_wait else partial(_tell_slow, chatter)
-        return Detector(settings.gate, give_up=give_up)
 
     with Chatter() as chatter:
         source = make_source(settings.source, chatter)
         ear = Ear(
             source,
-            make_detector(settings.gate) if make_detector else detector(source, chatter),
+            make_detector(settings.gate)
+            if make_detector
+            else _detector(settings.gate, source, chatter),
             pipe,
             commands,
             before_opening=lambda: _confine(chatter),
@@ -75,6 +71,13 @@ def make_source(settings: SourceSettings, chatter: Chatter) -> Source:
     from stt_edge.ear.capture import DeviceSource
 
     return DeviceSource(settings, chatter)
+
+
+def _detector(gate: GateSettings, source: Source, chatter: Chatter) -> SpeechDetector:
+    from stt_edge.ear.detector import Detector
+
+    # Sound that waits may be judged as slowly as it takes.
+    return Detector(gate, give_up=None if source.can_wait else partial(_tell_slow, chatter))
 
 
 def _tell_slow(chatter: Chatter, why: str) -> None:

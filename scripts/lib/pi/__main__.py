@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
+import contextlib
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from scripts.lib.container import ContainerError
 from scripts.lib.pi import card_scenarios as card
 from scripts.lib.pi import power_scenarios as power
 from scripts.lib.pi import service_scenarios as service
 from scripts.lib.pi.house import House
-from scripts.lib.room import ScenarioError
+from scripts.lib.undergo import in_good_order, undergo
 
 SCENARIOS: Final[tuple[Callable[[House], str], ...]] = (
     service.is_installed_by_apt_without_a_network,
@@ -48,19 +47,23 @@ def main() -> int:
     parser.add_argument("--deb", type=Path, required=True, help="the package to install")
     parser.add_argument("only", nargs="*", help="run scenarios whose name contains one of these")
     arguments = parser.parse_args()
-    house = House(arguments.cache, arguments.deb)
-    try:
-        rows = [_undergo(house, scenario) for scenario in _chosen(house, arguments.only)]
-    except KeyboardInterrupt:
-        print("\nStopped; the machine has been switched off.", file=sys.stderr)
-        return 130
-    finally:
-        house.close()
+    return in_good_order(
+        lambda: _run(arguments.cache, arguments.deb, arguments.only),
+        "the machine has been switched off",
+    )
+
+
+def _run(cache: Path, package: Path, words: list[str]) -> int:
+    with contextlib.closing(House(cache, package)) as house:
+        outcomes = [
+            undergo(scenario, house, after_failure=partial(_leave, house, scenario))
+            for scenario in _chosen(house, words)
+        ]
     print("\n| scenario | | what was seen |\n|---|---|---|")
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    failed = sum(result != "ok" for _, result, _ in rows)
-    print(f"\n{failed or 'None'} of {len(rows)} failed.")
+    for each in outcomes:
+        print(f"| {each.name} | {'ok' if each.passed else 'FAIL'} | {each.remark} |")
+    failed = sum(not each.passed for each in outcomes)
+    print(f"\n{failed or 'None'} of {len(outcomes)} failed.")
     return 1 if failed else 0
 
 
@@ -73,19 +76,15 @@ def _chosen(house: House, words: list[str]) -> list[Callable[[House], str]]:
     return named if install in named or house.is_installed() else [install, *named]
 
 
-def _undergo(house: House, scenario: Callable[[House], str]) -> tuple[str, str, str]:
-    name, begun = scenario.__name__.replace("_", " "), time.monotonic()
-    try:
-        remark, result = scenario(house), "ok"
-    except (ScenarioError, ContainerError, subprocess.TimeoutExpired, OSError) as error:
-        remark, result = str(error), "FAIL"
-        if journal := house.journal():
-            path = house.cache / f"{scenario.__name__}.journal"
-            path.write_text(journal, encoding="utf-8")
-            remark += f" (journal: {path})"
-        house.rest()  # whatever it left behind is not the next one's affair
-    print(f"{result:4} {name} ({time.monotonic() - begun:.0f} s): {remark}", flush=True)
-    return name, result, remark
+def _leave(house: House, scenario: Callable[[House], str]) -> str:
+    """Keep the journal of a machine on which something failed; the next one gets another."""
+    told = ""
+    if journal := house.journal():
+        path = house.cache / f"{scenario.__name__}.journal"
+        path.write_text(journal, encoding="utf-8")
+        told = f" (journal: {path})"
+    house.rest()
+    return told
 
 
 if __name__ == "__main__":
