@@ -7,10 +7,12 @@ also counts samples known to be missing. Intervals are half-open, ``[start, end)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from stt_edge.frozen import frozen
 
 SAMPLE_RATE: Final = 16_000
 """Hertz."""
@@ -70,7 +72,7 @@ class UtteranceState(StrEnum):
     POISONED = "poisoned"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AudioSpan:
     """Contiguous audio: ``len(pcm) // 2`` samples from ``sample`` on, none missing between."""
 
@@ -83,7 +85,7 @@ class AudioSpan:
         return self.sample + len(self.pcm) // SAMPLE_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UtteranceStart:
     """What is known of an utterance when it starts; written at the head of its log."""
 
@@ -104,7 +106,7 @@ class UtteranceStart:
     """Samples known to be missing since the utterance before it (gaps while nobody spoke)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UtteranceEnd:
     """What is known of an utterance when it has ended; written at the tail of its log."""
 
@@ -119,7 +121,7 @@ class UtteranceEnd:
     """Samples known to be missing between start and end."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Word:
     """One recognised word; ``start`` and ``end`` are samples of the utterance's stream."""
 
@@ -129,7 +131,7 @@ class Word:
     confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """What a provider calls a final: stored once, together with ``acked_sample``."""
 
@@ -150,7 +152,7 @@ class Part:
     """Promoted from a partial because the provider never sent the final."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """One utterance as the sinks see it. Times are UTC; order records by ``start``."""
 

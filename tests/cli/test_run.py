@@ -14,7 +14,7 @@ import pytest
 from stt_edge.cli.main import main
 from stt_edge.ear.settings import EarSettings
 from stt_edge.errors import ExitCode
-from stt_edge.service import landlock, logs
+from stt_edge.service import garbage, landlock, logs
 from stt_edge.service.daemon import Daemon
 from stt_edge.service.ear_starter import EarStarter
 from stt_edge.service.mute_switch import MuteSwitch
@@ -61,6 +61,7 @@ class Begun:
         monkeypatch.setenv("RUNTIME_DIRECTORY", str(folder / "run"))
         monkeypatch.setenv("LOGS_DIRECTORY", str(folder / "log"))
         monkeypatch.setattr(landlock, "shut_main_out", lambda: self.order.append("shut out"))
+        monkeypatch.setattr(garbage, "put_off", lambda: self.order.append("put off"))
         monkeypatch.setattr(logs, "configure", lambda _: None)
         monkeypatch.setattr(logs, "flush", lambda: None)
         monkeypatch.setattr(EarStarter, "start_ahead", lambda _, settings: self._start(settings))
@@ -86,7 +87,7 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begun:
 
 def test_the_microphone_is_opened_before_the_daemon_is_ready_to_run(begun: Begun) -> None:
     begun.run("{device: kitchen}")
-    assert begun.order == ["shut out", "ear", "daemon"]
+    assert begun.order == ["put off", "shut out", "ear", "daemon"]
     (settings,) = begun.ahead
     assert settings.source.device == "kitchen"
     assert settings.gate.hangover_ms == 700
@@ -96,10 +97,10 @@ def test_no_microphone_is_opened_while_it_is_muted(begun: Begun) -> None:
     MuteSwitch(begun.state).path.parent.mkdir()
     MuteSwitch(begun.state).set(on=True)
     begun.run("{device: kitchen}")
-    assert begun.order == ["shut out", "daemon"]
+    assert begun.order == ["put off", "shut out", "daemon"]
 
 
 @pytest.mark.parametrize("audio", ["{file: /tmp/a.wav}", "{command: [sleep, '60']}"])
 def test_sound_that_waits_is_not_begun_before_its_turn(begun: Begun, audio: str) -> None:
     begun.run(audio)
-    assert begun.order == ["shut out", "daemon"]
+    assert begun.order == ["put off", "shut out", "daemon"]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from stt_edge.ear import wire
+from stt_edge.ear.settings import EarSettings
 from stt_edge.errors import FaultKind
 from stt_edge.ids import uuid7
 from stt_edge.model import EndReason
@@ -254,10 +255,12 @@ class Life:
 
 def main() -> None:
     script = json.loads(sys.argv[1])
+    commands = socket.socket(fileno=int(sys.argv[4]))
+    if EarSettings.from_json(sys.argv[2]).stands_by and not commands.recv(4096):
+        sys.exit(0)  # main is gone, and never said Begin
     births = os.open(script["births"], os.O_WRONLY | os.O_APPEND)
     before = os.fstat(births).st_size
     os.write(births, b"+")
     lives = script["lives"]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    commands = socket.socket(fileno=int(sys.argv[4]))
     Life(int(sys.argv[3]), commands).live(lives[min(before, len(lives) - 1)])

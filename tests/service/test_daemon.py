@@ -21,6 +21,7 @@ from stt_edge.service import daemon as module
 from stt_edge.service import provider_set
 from stt_edge.service.control_client import ask
 from stt_edge.service.daemon import Daemon
+from stt_edge.service.ear_starter import EarStarter
 from stt_edge.service.mute_switch import MuteSwitch
 from stt_edge.service.paths import Paths
 from stt_edge.sinks import registry as sinks
@@ -157,17 +158,25 @@ async def test_mute_ends_the_utterance_in_hand_and_outlives_a_restart(
         await house.until(lambda: again.born == 1)
 
 
+@pytest.mark.parametrize("muted", [False, True])
 async def test_an_ear_that_hears_already_is_ended_where_somebody_has_muted_meanwhile(
-    house: House, tmp_path: Path
+    house: House, tmp_path: Path, muted: bool
 ) -> None:
-    dropped: list[bool] = []
     fake = FakeEar(tmp_path / "ear", [ear.opened(), ear.hear()])
-    for muted in (False, True):
-        house.paths.create()
-        MuteSwitch(house.paths.state).set(on=muted)
-        async with house.running(fake, drop_ear=lambda: dropped.append(True)):
-            assert (await house.ask("status"))["muted"] is muted
-        assert dropped == [True] * muted
+    house.paths.create()
+    MuteSwitch(house.paths.state).set(on=muted)
+    starter = EarStarter()
+    starter.start_ahead(house.config.ear(), fake.command)
+    assert starter._ahead is not None
+    process = starter._ahead.process.result()
+    await house.until(lambda: fake.born == 1)
+    async with house.running(fake, ear_starter=starter):
+        assert (await house.ask("status"))["muted"] is muted
+        if muted:
+            await house.until(lambda: process._process.returncode == -signal.SIGKILL)
+        else:
+            assert (await house.ask("status"))["ear"]["pid"] == process.pid
+    assert fake.born == 1
 
 
 async def test_a_bad_configuration_is_rejected_and_the_old_one_stays(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stt_edge.service import device_watch
 from stt_edge.service.device_watch import DeviceWatch, is_sound_server
 
 
@@ -59,6 +60,19 @@ async def test_a_card_that_comes_gets_its_group_and_goes_is_noticed(snd: Path, b
     node.chmod(0o660)
     assert await bell.rings()
     node.unlink()
+    assert await bell.rings()
+
+
+@pytest.mark.usefixtures("watch")
+async def test_a_device_that_may_not_be_used_yet_is_waited_for(
+    snd: Path, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = snd / "pcmC1D0c"
+    # Root may use everything: the file system cannot say it to every tester.
+    monkeypatch.setattr(device_watch.os, "access", lambda path, _: path != node)
+    node.touch()
+    assert not await bell.rings()
+    node.chmod(0o660)
     assert await bell.rings()
 
 

@@ -246,6 +246,37 @@ async def test_a_device_plugged_in_is_tried_without_waiting(
     assert home.keeper.state is State.HEARING
 
 
+async def test_while_a_device_is_away_an_ear_is_ready_and_it_is_the_one_that_hears(
+    house: MakeHouse,
+) -> None:
+    home = house([fault(FaultKind.DENIED, "no access")], HEARING)
+    home.keeper.start(muted=False)
+    await home.state(State.FAULTED)
+    ready = home.keeper._starter._ahead
+    assert ready is not None
+    assert home.fake.born == 1, "it opens nothing before there is something to hear"
+    home.keeper.devices_changed()
+    await home.until(wire.Opened)
+    assert home.pid == ready.process.result().pid
+    assert home.keeper._starter._ahead is None
+
+
+async def test_who_mutes_while_the_device_is_away_leaves_no_ear_behind(house: MakeHouse) -> None:
+    home = house([fault(FaultKind.DENIED, "no access")], HEARING)
+    home.keeper.start(muted=False)
+    await home.state(State.FAULTED)
+    ready = home.keeper._starter._ahead
+    assert ready is not None
+    await home.keeper.mute()
+    process = ready.process.result()
+    async with asyncio.timeout(20):
+        while process._process.returncode is None:
+            await asyncio.sleep(0.01)
+    home.keeper.unmute()
+    await home.until(wire.Opened)
+    assert home.pid != process.pid
+
+
 async def test_mute_in_the_middle_of_speech_hands_over_what_was_said_and_closes(
     house: MakeHouse,
 ) -> None:

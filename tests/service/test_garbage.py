@@ -22,6 +22,7 @@ class Node:
 @pytest.fixture(autouse=True)
 def thawed() -> Iterator[None]:
     yield
+    gc.enable()
     gc.unfreeze()
 
 
@@ -44,3 +45,10 @@ def test_what_is_there_at_the_start_is_not_looked_through_again() -> None:
     garbage.spare_what_is_there()
     assert len(gc.get_objects()) < before / 10
     assert gc.get_freeze_count() > before / 2
+
+
+def test_nobody_looks_for_garbage_until_everything_is_loaded() -> None:
+    garbage.put_off()
+    assert not gc.isenabled()
+    garbage.spare_what_is_there()
+    assert gc.isenabled()

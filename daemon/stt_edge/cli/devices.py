@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stt_edge.cli.common import (
@@ -16,6 +15,7 @@ from stt_edge.cli.common import (
     write_output,
 )
 from stt_edge.errors import DeviceError, ExitCode, FaultKind, SttEdgeError
+from stt_edge.frozen import frozen
 
 if TYPE_CHECKING:
     from stt_edge.ear.survey import Found
@@ -33,7 +33,7 @@ _TABLE_HEAD: Final = ("device", "what it is", "rates (kHz)", "channels", "level"
 Measure = Callable[[str, float], "Level"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """What is known of one device."""
 

@@ -12,13 +12,13 @@ import io
 import os
 import select
 import sys
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
 
 from stt_edge import __version__
 from stt_edge.cli.common import flush_output, printable, warn
 from stt_edge.errors import ConfigError, ExitCode, SttEdgeError
+from stt_edge.frozen import frozen
 
 INTERRUPTED: Final = 130
 """128 + SIGINT, as a shell reports it."""
@@ -27,7 +27,7 @@ BROKEN_PIPE: Final = 141
 """128 + SIGPIPE: whoever read our output has had enough."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Command:
     """Where a command lives, and the line that ``stt-edge --help`` has for it."""
 

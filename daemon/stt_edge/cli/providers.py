@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from stt_edge.cli.common import print_json, printable, style, write_output
 from stt_edge.errors import ExitCode, ProviderError
 from stt_edge.extras import install_command
+from stt_edge.frozen import frozen
 
 if TYPE_CHECKING:
     from stt_edge.providers.base import Capabilities
@@ -32,7 +32,7 @@ _TABLE_HEAD: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """What is known of one provider without using it."""
 

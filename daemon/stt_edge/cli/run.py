@@ -37,17 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; returns its exit code."""
-    from stt_edge.service import landlock, logs
+    from stt_edge.service import garbage, landlock, logs
     from stt_edge.service.ear_starter import EarStarter
     from stt_edge.service.paths import daemon_paths, instance_of
 
+    garbage.put_off()
     given: Path | None = args.config
     logs.configure(args.log_level)
     config = load_config(given)
     paths = daemon_paths(instance_of(config_path(given), args.instance))
-    start_ear = EarStarter()
+    ear_starter = EarStarter()
     landlock.shut_main_out()
-    _start_hearing(config, paths, start_ear)
+    _start_hearing(config, paths, ear_starter)
 
     import asyncio
 
@@ -57,8 +58,7 @@ def run(args: argparse.Namespace) -> int:
         config,
         lambda: load_config(given),
         paths,
-        start_ear=start_ear,
-        drop_ear=start_ear.drop_ahead,
+        ear_starter=ear_starter,
     )
     try:
         return asyncio.run(daemon.run())
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
         logs.flush()
 
 
-def _start_hearing(config: Config, paths: Paths, start_ear: EarStarter) -> None:
+def _start_hearing(config: Config, paths: Paths, ear_starter: EarStarter) -> None:
     """Start the ear while there is still much to load: what is said before it hears is lost."""
     from stt_edge.service.mute_switch import MuteSwitch
 
     if config.audio.is_device and not MuteSwitch(paths.state).is_on():
-        start_ear.start_ahead(config.ear())
+        ear_starter.start_ahead(config.ear())

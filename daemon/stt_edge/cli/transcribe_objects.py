@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from stt_edge.cli.transcribe_order import Teller, in_order
 from stt_edge.errors import FailureKind, InputError, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.ids import uuid7
 from stt_edge.model import SAMPLE_RATE, Record, Word, samples_to_ms, samples_to_s
 
@@ -50,7 +50,7 @@ async def transcribe(config: Config, args: argparse.Namespace, teller: Teller) -
         remove_job(run.directory_of(path))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Run:
     """What the jobs of one command have in common."""
 

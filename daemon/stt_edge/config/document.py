@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from yaml.composer import ComposerError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from stt_edge.errors import ConfigError, ConfigProblem, PermissionDeniedError
+from stt_edge.frozen import frozen
 
 MAX_FILE_BYTES: Final = 128 * 1024
 """A list of some five thousand phrases fits."""
@@ -39,7 +39,7 @@ _HINTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where something stands in the file; both count from 1."""
 

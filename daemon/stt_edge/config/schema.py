@@ -14,9 +14,11 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from functools import cache
 from typing import Any, Final
+
+from stt_edge.frozen import frozen
 
 _METADATA_KEY: Final = "stt_edge.option"
 _TYPE_NAMES: Final[dict[type, str]] = {
@@ -28,7 +30,7 @@ _TYPE_NAMES: Final[dict[type, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Option:
     """What is known of a key beyond its type and its default."""
 
@@ -68,7 +70,7 @@ def described(doc: str) -> dict[str, Option]:
     return {_METADATA_KEY: Option(doc)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     """One key of a section, as the loader and the renderer see it."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from stt_edge.config.document import MappingNode, Node, ScalarNode, SequenceNode, place_of
@@ -12,6 +11,7 @@ from stt_edge.config.problems import Problems
 from stt_edge.config.schema import Key, keys_of, missing_files_of, problems_of
 from stt_edge.config.suggest import closest, did_you_mean, shown
 from stt_edge.config.values import INVALID, Converter, kind_of
+from stt_edge.frozen import frozen
 
 _MERGE_KEY: Final = "<<"
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
@@ -22,7 +22,7 @@ _SECRET_NAME: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """A key of a mapping and its value, as nodes."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -16,12 +16,13 @@ from stt_edge.config.schema import described, option
 from stt_edge.ear.settings import EarSettings, SourceSettings
 from stt_edge.ear.wire import GateSettings
 from stt_edge.extras import install_command
+from stt_edge.frozen import frozen
 
 _FRAME_MS: Final = 20
 _LONGEST_NODE: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AudioSection:
     """Where the sound comes from."""
 
@@ -76,7 +77,7 @@ class AudioSection:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VadSection:
     """When the gate opens and closes."""
 
@@ -118,7 +119,7 @@ class VadSection:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionSection:
     """How provider sessions are opened and held."""
 
@@ -137,7 +138,7 @@ class SessionSection:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BudgetSection:
     """What a local day may cost, all providers together."""
 
@@ -149,7 +150,7 @@ class BudgetSection:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpoolSection:
     """What becomes of audio that cannot be transcribed yet."""
 
@@ -171,7 +172,7 @@ class SpoolSection:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreSection:
     """How long results are kept in the store."""
 
@@ -183,7 +184,7 @@ class StoreSection:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MetricsSection:
     """Numbers for node_exporter's textfile collector."""
 
@@ -198,7 +199,7 @@ class MetricsSection:
             yield "textfile", "must end in .prom: node_exporter reads no other files"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProviderEntry:
     """One item of ``providers``: its name, and the options its module declares."""
 
@@ -209,7 +210,7 @@ class ProviderEntry:
     """An instance of the module's ``Options``."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SinkEntry:
     """One sink that is switched on, and the options its module declares."""
 
@@ -221,7 +222,7 @@ def _host_name() -> str:
     return os.uname().nodename
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Config:
     """The whole configuration."""
 

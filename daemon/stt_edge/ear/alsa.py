@@ -9,12 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 from ctypes import POINTER, byref, c_char_p, c_int, c_uint, c_void_p
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from stt_edge.errors import DeviceError, FaultKind
+from stt_edge.frozen import frozen
 
 _CAPTURE: Final = 1
 _NONBLOCK: Final = 1
@@ -79,7 +79,7 @@ class AlsaError(Exception):
         self.number = number
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Formats:
     """What a device can do by itself, without conversion by the plug layer."""
 

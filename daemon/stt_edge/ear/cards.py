@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from stt_edge.frozen import frozen
 
 SYSFS: Final = Path("/sys/class/sound")
 
@@ -17,7 +18,7 @@ _NODE: Final = re.compile(r"(?:controlC|pcmC|card)(\d+)")
 _USB_INTERFACE: Final = re.compile(r"(\d+-\d+(?:\.\d+)*):\d+\.\d+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Card:
     """One sound card."""
 

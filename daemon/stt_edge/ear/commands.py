@@ -6,7 +6,7 @@ import os
 import select
 from typing import Final
 
-from stt_edge.ear.wire import Command, WireError, decode_command
+from stt_edge.ear.wire import Begin, Command, WireError, decode_command
 
 _READ_BYTES: Final = 1 << 12
 _LINE_BYTES: Final = 1 << 16
@@ -45,3 +45,10 @@ class Commands:
         if len(self._rest) > _LINE_BYTES:
             raise WireError("a command without an end")
         return [decode_command(line) for line in lines if line]
+
+    def wait_for_begin(self) -> None:
+        """Wait until main says ``Begin``. Raises like ``received``."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while Begin() not in self.received():
+            poll.poll()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stt_edge.ear.cards import Card, card_number_at
 from stt_edge.errors import DeviceError, FaultKind
+from stt_edge.frozen import frozen
 
 _HARDWARE: Final = re.compile(
     r"(?:plug)?hw:(?:CARD=)?(?P<card>[^,]+)(?:,(?:DEV=)?(?P<device>\d+))?(?:,.*)?"
@@ -22,7 +22,7 @@ _HARDWARE: Final = re.compile(
 _PATHS: Final = ("/dev/", "/sys/")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """The device that was meant."""
 

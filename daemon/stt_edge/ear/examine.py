@@ -11,6 +11,7 @@ from stt_edge.ear.detector import Detector
 from stt_edge.ear.gate import Event, Rejected, Start
 from stt_edge.ear.levels import SILENCE_DB, power, power_db
 from stt_edge.ear.wire import GateSettings, SpeechEnd
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_BYTES, EndReason, ms_to_samples, samples_to_s
 
 BLOCK_SAMPLES: Final = ms_to_samples(100)
@@ -18,7 +19,7 @@ BLOCK_SAMPLES: Final = ms_to_samples(100)
 _STRIDE: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Segment:
     """A stretch that would be handed over; samples of the recording at 16 kHz."""
 
@@ -30,7 +31,7 @@ class Segment:
     mean_db: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """A stretch that the first stage let through and the second did not confirm."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
 
 FRAME_SAMPLES: Final = SAMPLE_RATE // 50
@@ -12,7 +12,7 @@ FRAME_SAMPLES: Final = SAMPLE_RATE // 50
 FRAME_BYTES: Final = FRAME_SAMPLES * SAMPLE_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frame:
     """20 ms of audio, and what the first stage found in it."""
 
@@ -26,7 +26,7 @@ class Frame:
         return self.sample + FRAME_SAMPLES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """What the second stage makes of everything up to the end of a frame."""
 

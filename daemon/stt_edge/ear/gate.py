@@ -14,7 +14,6 @@ the utterance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -22,6 +21,7 @@ from stt_edge.ear.floor import MARGIN_DB, NoiseFloor
 from stt_edge.ear.frame import FRAME_SAMPLES, Frame, Verdict
 from stt_edge.ear.memory import Heard, OpenUtterance, RecentFrames
 from stt_edge.ear.wire import GateSettings, Onset, SpeechEnd
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_RATE, EndReason, ms_to_samples
 
 CONTEXT_SAMPLES: Final = ms_to_samples(128)
@@ -42,7 +42,7 @@ _FORGET_SAMPLES: Final = 2 * SAMPLE_RATE
 """Rejections are forgotten when nothing has been voiced for so long."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Start:
     """Speech, confirmed: an utterance that begins at ``sample``."""
 
@@ -51,7 +51,7 @@ class Start:
     """It begins where the one before was cut at its maximum length."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """What the first stage let through was not confirmed."""
 

@@ -12,7 +12,7 @@ import json
 import math
 import random
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final
 
 from stt_edge.ear.frame import FRAME_BYTES
@@ -24,6 +24,7 @@ from stt_edge.ear.vad import (
     wants_second_stage,
 )
 from stt_edge.errors import UnavailableError
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_RATE
 
 LEAST_VOICED: Final = 0.8
@@ -38,7 +39,7 @@ _WIDTHS_HZ: Final = (80, 100, 140)
 _PEAK: Final = 9000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Golden:
     """What both stages made of the two signals."""
 

@@ -52,6 +52,9 @@ def main(
             chatter=chatter,
         )
         try:
+            if settings.stands_by:
+                source.load()
+                commands.wait_for_begin()
             return ear.run()
         except BrokenPipeError:
             return ExitCode.FAILED

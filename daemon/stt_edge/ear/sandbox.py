@@ -12,8 +12,9 @@ import errno
 import os
 import signal
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from stt_edge.frozen import frozen
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_SECCOMP: Final = 22
@@ -37,7 +38,7 @@ _AT_FIRST_ARGUMENT: Final = 16
 _X32: Final = 0x40000000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Architecture:
     """How the kernel numbers the calls of programs of one kind."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
 
 from stt_edge.ear.wire import GateSettings
+from stt_edge.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceSettings:
     """Where the sound comes from: a device, or a file, or a command (exactly one is used)."""
 
@@ -25,12 +26,14 @@ class SourceSettings:
     """argv of a program that writes raw s16le 16 kHz mono to its standard output."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EarSettings:
     """Everything the ear needs to know to listen."""
 
     source: SourceSettings = field(default_factory=SourceSettings)
     gate: GateSettings = field(default_factory=GateSettings)
+    stands_by: bool = False
+    """Load everything, and open the source when main says ``Begin``."""
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""
@@ -43,4 +46,4 @@ class EarSettings:
         source = body["source"]
         if source["command"] is not None:
             source["command"] = tuple(source["command"])
-        return cls(SourceSettings(**source), GateSettings(**body["gate"]))
+        return cls(SourceSettings(**source), GateSettings(**body["gate"]), body["stands_by"])

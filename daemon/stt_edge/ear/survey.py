@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 
 from stt_edge.ear import alsa
 from stt_edge.ear.capture import chooser, refusal
 from stt_edge.ear.chatter import Chatter
 from stt_edge.ear.device import Target
 from stt_edge.errors import DeviceError
+from stt_edge.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Found:
     """One device."""
 

@@ -21,9 +21,9 @@ How much is missing is known to some milliseconds, where it is missing to one bl
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+from stt_edge.frozen import frozen
 from stt_edge.model import NS_PER_SAMPLE, SAMPLE_BYTES
 
 _MS: Final = 1_000_000
@@ -39,7 +39,7 @@ _PATIENCE_NS: Final = 3_000 * _MS
 """Blocks are not held back for longer than this."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Missing:
     """So many samples are missing before what follows."""
 

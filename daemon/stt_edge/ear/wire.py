@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from enum import StrEnum
 from typing import Any, Final
 
 from stt_edge.errors import FaultKind
+from stt_edge.frozen import frozen
 from stt_edge.model import EndReason
 
 MAX_FRAME_BYTES: Final = 1 << 20
@@ -27,7 +28,7 @@ class WireError(Exception):
     """The other side said something that is no message."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
     """The source is open and its first block has come; a stream begins."""
 
@@ -44,14 +45,14 @@ class Opened:
     """From the attempt to open until the first block."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Onset:
     """Something that may be speech: the second stage has yet to confirm it. A hint only."""
 
     sample: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpeechStart:
     """Speech, confirmed; audio from ``sample`` on follows."""
 
@@ -63,7 +64,7 @@ class SpeechStart:
     continues: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Audio:
     """Samples of the open utterance, contiguous within the message."""
 
@@ -71,7 +72,7 @@ class Audio:
     pcm: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gap:
     """``samples`` samples from ``sample`` on are known to be missing."""
 
@@ -79,7 +80,7 @@ class Gap:
     samples: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpeechEnd:
     """The utterance is over."""
 
@@ -92,7 +93,7 @@ class SpeechEnd:
     """Voiced time, as the gate judged it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Health:
     """How the ear is, once a second. Counters run from the start of the stream."""
 
@@ -119,7 +120,7 @@ class Health:
     """How much of the last minute lies in blocks that reach full scale."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """Capture cannot start or go on; the ear ends after this."""
 
@@ -128,7 +129,7 @@ class Fault:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """The source has come to its end, or main's stop was obeyed; the ear ends after this."""
 
@@ -138,7 +139,7 @@ class Finished:
 Message = Opened | Onset | SpeechStart | Audio | Gap | SpeechEnd | Health | Fault | Finished
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GateSettings:
     """The part of the configuration that may change while the ear listens.
 
@@ -166,21 +167,26 @@ class StopMode(StrEnum):
         return EndReason(self.value)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stop:
     """End the utterance in hand, hand everything over, close the device and end."""
 
     mode: StopMode
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LevelRate:
     """Report health this often, in hertz (``devices`` asks for more than once a second)."""
 
     hertz: float
 
 
-Command = GateSettings | Stop | LevelRate
+@frozen
+class Begin:
+    """Open the source: said to an ear that stands by."""
+
+
+Command = GateSettings | Stop | LevelRate | Begin
 
 _KINDS: Final[tuple[type, ...]] = (
     Opened,
@@ -194,7 +200,12 @@ _KINDS: Final[tuple[type, ...]] = (
     Finished,
 )
 _CODE_OF: Final = {kind: code for code, kind in enumerate(_KINDS)}
-_COMMANDS: Final[dict[str, type]] = {"gate": GateSettings, "stop": Stop, "level": LevelRate}
+_COMMANDS: Final[dict[str, type]] = {
+    "gate": GateSettings,
+    "stop": Stop,
+    "level": LevelRate,
+    "begin": Begin,
+}
 _NAME_OF: Final = {kind: name for name, kind in _COMMANDS.items()}
 _ENUMS: Final[dict[tuple[type, str], type[StrEnum]]] = {
     (SpeechEnd, "reason"): EndReason,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from typing import Final as Constant
 
 from stt_edge.config.schema import option
 from stt_edge.errors import ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers import assemblyai_v2, assemblyai_v3
 from stt_edge.providers.base import (
     Billing,
@@ -42,7 +42,7 @@ _SEVERAL: Constant = "multi"
 Query = list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(KeyOptions):
     """The keys of a provider of this kind."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from stt_edge.frozen import frozen
 from stt_edge.providers.json_fields import MalformedError
 
 HeaderValue = bool | int | bytes | str | UUID
@@ -32,7 +32,7 @@ _TRUE, _FALSE, _BYTES, _STRING, _UUID = 0, 1, 6, 7, 9
 _NUMBERS: Final = {2: "!b", 3: "!h", 4: "!i", 5: "!q", 8: "!q"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EventMessage:
     """One message: headers by name, and a payload."""
 

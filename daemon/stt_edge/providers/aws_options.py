@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from stt_edge.config.schema import option
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_RATE
 from stt_edge.providers.options import NetworkOptions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(NetworkOptions):
     """The keys of a provider of this kind."""
 

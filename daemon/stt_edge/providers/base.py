@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from stt_edge.errors import ProviderError
+from stt_edge.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpRequest:
     """One request of a provider that is asked rather than streamed to."""
 
@@ -33,7 +34,7 @@ class HttpRequest:
     """Wait so long before it is sent: how often to poll is for the protocol to say."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpReply:
     """The answer to an ``HttpRequest``, whatever its status."""
 
@@ -66,7 +67,7 @@ class PartTimes(StrEnum):
     """Nothing is committed before the utterance is done; after a drop all of it is sent again."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pacing:
     """How fast audio may be sent, as a multiple of real time; None is 'as fast as it is taken'."""
 
@@ -74,7 +75,7 @@ class Pacing:
     burst_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Capabilities:
     """What a provider can do and how it wants to be treated."""
 
@@ -117,7 +118,7 @@ class Capabilities:
     on_drain_timeout: typing.Literal["promote", "resend"] = "promote"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WordOffset:
     """One recognised word, in samples since ``begin``."""
 
@@ -127,12 +128,12 @@ class WordOffset:
     confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ready:
     """The provider takes audio now (only where ``ready_message``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Partial:
     """All that is not final yet of the utterance in hand; replaces the partial before it."""
 
@@ -142,7 +143,7 @@ class Partial:
     words: tuple[WordOffset, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Final:
     """A result that will not change."""
 
@@ -156,12 +157,12 @@ class Final:
     item_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finalized:
     """Everything of the utterance in hand has been said; the connection stays open."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Farewell:
     """The goodbye was heard: nothing more will come."""
 
@@ -169,14 +170,14 @@ class Farewell:
     """Nothing is missing; False where an end in good order looks like a drop of the connection."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Submitted:
     """The provider has taken the utterance as a job: with this token it can be asked for it."""
 
     token: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """The provider reports an error, or spoke nonsense; the connection is of no more use."""
 
@@ -258,7 +259,7 @@ class Transport(typing.Protocol):
         """Let go at once; never raises, may be called twice."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Provider:
     """A configured provider, ready to be connected to as often as needed."""
 

@@ -7,13 +7,13 @@ of an utterance: whatever it has settled so far (Deepgram docs, "Endpointing and
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from typing import Final as Constant
 
 from stt_edge.config.schema import option
 from stt_edge.errors import ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_RATE
 from stt_edge.providers.base import (
     Billing,
@@ -38,7 +38,7 @@ _SCHEMES: Constant = {"key": "Token", "token": "Bearer"}
 _SEVERAL: Constant = "multi"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(KeyOptions):
     """The keys of a provider of this kind."""
 

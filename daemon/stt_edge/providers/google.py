@@ -7,12 +7,13 @@ brings what is missing, and the status OK says that it was all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import (
     Billing,
     Capabilities,
@@ -56,7 +57,7 @@ _NOT_STORED: Final = "_"
 """The recognizer that has no settings of its own (v2 cloud_speech.proto)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(GoogleOptions):
     """The keys of a provider of this kind."""
 

@@ -22,7 +22,6 @@ import importlib.util
 import json
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +29,7 @@ from typing import Any, Final
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.extras import install_command
+from stt_edge.frozen import frozen
 from stt_edge.providers.failures import excerpt
 from stt_edge.providers.options import NetworkOptions
 from stt_edge.providers.secret_file import SecretFile
@@ -43,7 +43,7 @@ INSTALL: Final = f"Install it: {install_command('google')}"
 _TOKEN_TIMEOUT_S: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GoogleOptions(NetworkOptions):
     """The keys of every provider of Google's."""
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_RATE
 from stt_edge.providers.base import WordOffset
 from stt_edge.providers.json_fields import MalformedError, seconds_to_samples
@@ -20,7 +20,7 @@ _MOST_RESULTS: Final = 1000
 _MOST_WORDS: Final = 20_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """What is asked of the service, in the words of neither version."""
 
@@ -40,7 +40,7 @@ class Wanted:
     """v1 only."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """A portion of the audio, understood for good or for now."""
 
@@ -53,7 +53,7 @@ class Result:
     language: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heard:
     """What one response says."""
 
@@ -64,7 +64,7 @@ class Heard:
     """Audio billed, in the last response of a stream."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Names:
     """What v1 calls a time, v2 calls an offset."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
 from stt_edge.config.schema import option
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import HttpRequest
 from stt_edge.providers.google_auth import GoogleOptions
 
@@ -16,7 +16,7 @@ _SLOWER: Final = 1.5
 _SLOWEST_S: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(GoogleOptions):
     """The keys of a provider of this kind."""
 

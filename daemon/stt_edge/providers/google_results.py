@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Final as FinalResult
 from stt_edge.providers.base import HttpReply, WordOffset
 from stt_edge.providers.failures import grpc_failure, http_failure
@@ -29,7 +29,7 @@ _OF_THE_AUDIO: Final = frozenset((3, 9, 11))
 """INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE: the job was taken, its audio was not."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operation:
     """A job of ``longrunningrecognize``, as a reply describes it."""
 

@@ -11,10 +11,10 @@ import os
 import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from stt_edge.errors import FailureKind, InputError, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.failures import http_failure
 from stt_edge.providers.google_auth import INSTALL, GoogleAccount, installed
 from stt_edge.providers.google_requests import Options
@@ -38,7 +38,7 @@ class UploadStoppedError(Exception):
     """An upload was told to stop; nothing has been made of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredObject:
     """An object in a bucket."""
 

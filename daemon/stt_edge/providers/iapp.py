@@ -7,11 +7,11 @@ final: the next sentence makes it so, or the confirmed end. In ``c`` it says so,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import (
     Billing,
     Capabilities,
@@ -35,7 +35,7 @@ _URLS: Final = {
 _SECONDS: Final = {"seconds": 1.0, "milliseconds": 0.001, "none": None}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(KeyOptions):
     """The keys of a provider of this kind."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from stt_edge.frozen import frozen
 
 TOP_RULE: Final = "stt-edge-top"
 """The rule that ``with_top_rule`` adds."""
@@ -32,7 +33,7 @@ class JsgfError(Exception):
     """A grammar that cannot be used; the message names the line."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grammar:
     """What is known of a grammar that has been read."""
 
@@ -69,7 +70,7 @@ def from_phrases(phrases: Iterable[str]) -> str:
     return f"#JSGF V1.0;\ngrammar phrases;\npublic <phrase> = {sentences};\n"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Token:
     kind: str
     text: str

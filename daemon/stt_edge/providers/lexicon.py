@@ -7,9 +7,10 @@ is never kept: it is read through, for the few words somebody asks about.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from stt_edge.frozen import frozen
 
 _COMMENTS: Final = ("#", ";;")
 _MAX_FILE_BYTES: Final = 1 << 20
@@ -20,7 +21,7 @@ class LexiconError(Exception):
     """A file of words that cannot be used; the message names the line."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pronunciation:
     """One way to say a word."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE, ms_to_samples
 from stt_edge.providers import base
 from stt_edge.providers.base import (
@@ -45,7 +45,7 @@ _SHORTEST_BYTES: Final = ms_to_samples(100) * SAMPLE_BYTES
 _FORM_FIELD: Final = re.compile(r"[A-Za-z0-9_.-]+(\[\])?=.*", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(ModelOptions):
     """The keys of a provider of this kind."""
 

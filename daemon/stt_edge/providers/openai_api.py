@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import HttpReply
 from stt_edge.providers.failures import excerpt, http_failure
 from stt_edge.providers.json_fields import Fields, MalformedError, parse_object
@@ -34,7 +34,7 @@ _REMEDIES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelOptions(KeyOptions):
     """What both are told."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from stt_edge.config.schema import option
+from stt_edge.frozen import frozen
 from stt_edge.providers.openai_api import ModelOptions, takes_hints
 from stt_edge.providers.transports.websocket import WebSocketEndpoint
 from stt_edge.providers.urls import complete_url
@@ -13,7 +13,7 @@ from stt_edge.providers.urls import complete_url
 _URL: Final = "wss://api.openai.com/v1/realtime"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionOptions(ModelOptions):
     """The keys of a provider of this kind."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from stt_edge.config.schema import option
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Capabilities, Pacing
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NetworkOptions:
     """What can be said of any provider that is reached over a network."""
 
@@ -43,7 +44,7 @@ class NetworkOptions:
         return capabilities
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KeyOptions(NetworkOptions):
     """And of one that wants a key."""
 

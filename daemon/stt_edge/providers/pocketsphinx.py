@@ -7,12 +7,12 @@ Free speech, or a list of phrases, or a grammar. It runs in a worker process of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers import jsgf, lexicon
 from stt_edge.providers.base import Provider
 from stt_edge.providers.local_engine import LOCAL, require, worker_provider
@@ -32,7 +32,7 @@ _NOT_IN_DICTIONARY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The keys of a provider of this kind."""
 

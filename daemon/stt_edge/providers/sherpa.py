@@ -8,12 +8,12 @@ What kind of model lies in a directory follows from its files; which CTC model i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Provider
 from stt_edge.providers.local_engine import (
     LOCAL,
@@ -44,7 +44,7 @@ _CTC_NAMES: Final = {"nemo": "nemo-ctc", "wenet": "wenet-ctc", "t-one": "t-one-c
 _INT8: Final = ".int8."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The keys of a provider of this kind."""
 
@@ -85,7 +85,7 @@ class Options:
             yield "hotwords_file", f"{found.place} has no bpe.vocab, which hotwords need"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Found:
     """A model in its directory."""
 

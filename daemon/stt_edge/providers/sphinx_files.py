@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from typing import Final
+
+from stt_edge.frozen import frozen
 
 PACKAGE: Final = "pocketsphinx"
 _OWN_MODEL: Final = Path("model", "en-us")
@@ -22,7 +23,7 @@ class OptionError(Exception):
         self.key = key
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelFiles:
     """A model. Its language model is None where a grammar takes its place."""
 

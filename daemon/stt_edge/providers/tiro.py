@@ -8,12 +8,12 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import (
     Billing,
     Capabilities,
@@ -45,7 +45,7 @@ _LONGEST_S: Final = 120.0
 pause reaches that after some three minutes."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(KeyOptions):
     """The keys of a provider of this kind."""
 

@@ -7,12 +7,12 @@ files of a model are those its library opens (vosk-api, model.cc).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Provider
 from stt_edge.providers.local_engine import (
     LOCAL,
@@ -30,7 +30,7 @@ CAPABILITIES: Final = LOCAL
 _WHERE_FROM: Final = "get one from https://alphacephei.com/vosk/models and unpack it"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Layout:
     """Where the parts of a model lie; of alternatives, each a set of files, one has to be there."""
 
@@ -60,7 +60,7 @@ _LAYOUTS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """The keys of a provider of this kind."""
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
 from stt_edge.providers.base import (
     Capabilities,
@@ -60,7 +61,7 @@ CAPABILITIES: Final = Capabilities(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(NetworkOptions):
     """The keys of a provider of this kind."""
 

@@ -7,13 +7,13 @@ One connection carries one utterance; its result comes when the server has heard
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from stt_edge.config.schema import option
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE, samples_to_ms
 from stt_edge.providers.base import (
     Capabilities,
@@ -44,7 +44,7 @@ CAPABILITIES: Final = Capabilities(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options(NetworkOptions):
     """The keys of a provider of this kind."""
 

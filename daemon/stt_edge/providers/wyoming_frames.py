@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from stt_edge.frozen import frozen
 from stt_edge.providers.json_fields import Fields, MalformedError
 
 VERSION: Final = "1.10.2"
@@ -20,7 +20,7 @@ MAX_BYTES: Final = 1 << 20
 """Of a line, of data and of a payload; a model list is a few kB."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WyomingEvent:
     """An event that was received."""
 
@@ -29,7 +29,7 @@ class WyomingEvent:
     payload: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Head:
     """The first line of an event, and what follows it."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_RATE, Record, Word, samples_to_ms
 
 LONGEST_CUE_S: Final = 7.0
@@ -22,7 +23,7 @@ _SENTENCE_ENDS: Final = (".", "!", "?", "…", "。", "！", "？")
 _BESIDE_ENDS: Final = "\"'”’»)]"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cue:
     """One caption; times are milliseconds since the start of the recording."""
 
@@ -31,7 +32,7 @@ class Cue:
     lines: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Piece:
     """A word as it stands in the text, with what follows it, and its samples."""
 

@@ -27,8 +27,9 @@ from stt_edge.service.daemon_status import DaemonStatus
 from stt_edge.service.device_watch import DeviceWatch
 from stt_edge.service.ear_keeper import EarKeeper, pace_of
 from stt_edge.service.ear_notices import log_notice
-from stt_edge.service.ear_process import EAR_COMMAND, EarProcess, StartEar
+from stt_edge.service.ear_process import EAR_COMMAND
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarSaid
+from stt_edge.service.ear_starter import EarStarter
 from stt_edge.service.forgetting import LogAudio
 from stt_edge.service.intake import Losses, UtteranceEnded, UtteranceOpened
 from stt_edge.service.keeper_terms import Announce
@@ -74,16 +75,14 @@ class Daemon:
         paths: Paths,
         *,
         ear_command: Sequence[str] = EAR_COMMAND,
-        start_ear: StartEar = EarProcess,
-        drop_ear: Callable[[], None] = lambda: None,
+        ear_starter: EarStarter | None = None,
     ) -> None:
         """Prepare. ``load`` reads the configuration again, for a reload; it may raise.
 
-        ``drop_ear`` ends an ear that ``start_ear`` has ready, and that must not hear.
+        ``ear_starter`` may have an ear that hears already.
         """
         self._ear_command = ear_command
-        self._start_ear = start_ear
-        self._drop_ear = drop_ear
+        self._ear_starter = ear_starter
         self._config = config
         self._load = load
         self._paths = paths
@@ -144,10 +143,7 @@ class Daemon:
         self._status.keeper = self._keeper
         self._mute = MuteCommands(self._mute_switch, self._keeper)
         stack.push_async_callback(self._keeper.stop)
-        muted = self._mute_switch.is_on()
-        if muted:  # perhaps only since main began to load
-            self._drop_ear()
-        self._keeper.start(muted=muted)
+        self._keeper.start(muted=self._mute_switch.is_on())
         watch = DeviceWatch(self._keeper.devices_changed)
         stack.callback(watch.close)
         store = await StoreThread.open(paths.database)
@@ -206,7 +202,7 @@ class Daemon:
             on_event=self._take,
             announce=self._announce,
             command=self._ear_command,
-            start_ear=self._start_ear,
+            starter=self._ear_starter,
         )
 
     def _make_pipeline(self, log: UtteranceLog, store: StoreThread) -> Pipeline:

@@ -6,7 +6,6 @@ import os
 import select
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.ear.settings import EarSettings, SourceSettings
@@ -22,6 +21,7 @@ from stt_edge.ear.wire import (
     StopMode,
 )
 from stt_edge.errors import DeviceError, FaultKind
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_RATE
 from stt_edge.service.ear_process import EAR_COMMAND, EarProcess
 
@@ -30,7 +30,7 @@ _REPORTS_HZ: Final = 10.0
 _READ_BYTES: Final = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Level:
     """Decibels relative to full scale; -120 is digital silence."""
 
@@ -40,7 +40,7 @@ class Level:
     """The noise floor, as the gate found it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heard:
     """What came from a source."""
 

@@ -60,12 +60,13 @@ class DeviceWatch:
         changed = False
         data = os.read(self._inotify, _READ_BYTES)
         while data:
-            watch, _, _, length = _EVENT.unpack_from(data)
-            name = data[_EVENT.size : _EVENT.size + length].rstrip(b"\0")
+            watch, mask, _, length = _EVENT.unpack_from(data)
+            name = os.fsdecode(data[_EVENT.size : _EVENT.size + length].rstrip(b"\0"))
             data = data[_EVENT.size + length :]
             if watch != self._parent:
-                changed = True
-            elif name == os.fsencode(self._directory.name):
+                # A node that is not yet ours will be handed to us, which is another change.
+                changed |= not mask & _CREATE or os.access(self._directory / name, os.R_OK)
+            elif name == self._directory.name:
                 self._inner = self._add_inner()
                 changed = True
         if changed:

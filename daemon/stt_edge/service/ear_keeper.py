@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from stt_edge.clock import Clock
 from stt_edge.ear import wire
 from stt_edge.ear.settings import EarSettings, SourceSettings
+from stt_edge.frozen import frozen
 from stt_edge.model import EndReason
 from stt_edge.service import keeper
 from stt_edge.service import keeper_terms as terms
 from stt_edge.service.device_watch import alsa_configurations, is_sound_server
 from stt_edge.service.ear_lines import LineLimiter
 from stt_edge.service.ear_meter import EarMeter
-from stt_edge.service.ear_process import EAR_COMMAND, EarProcess, StartEar
+from stt_edge.service.ear_process import EAR_COMMAND, EarProcess
 from stt_edge.service.ear_reader import EarEvent, EarGone, EarReader, EarSaid
+from stt_edge.service.ear_starter import EarStarter
 from stt_edge.service.intake import (
     Losses,
     UtteranceEnded,
@@ -41,7 +43,7 @@ _GUARDS: Final = (TimerName.FIRST_BLOCK, TimerName.ALIVE, TimerName.OBEY, TimerN
 _WITHOUT_DEADLINE: Final = (State.MUTED, State.FINISHED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Running:
     """The ear in charge; what others may still say is not for the keeper."""
 
@@ -49,7 +51,7 @@ class _Running:
     reader: EarReader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Timer:
     handle: asyncio.TimerHandle
     due_s: float
@@ -71,7 +73,7 @@ class EarKeeper:
         on_event: Callable[[EarEvent], None],
         announce: Callable[[terms.Announce], None],
         command: Sequence[str] = EAR_COMMAND,
-        start_ear: StartEar = EarProcess,
+        starter: EarStarter | None = None,
     ) -> None:
         """Prepare; ``start`` begins.
 
@@ -86,7 +88,7 @@ class EarKeeper:
         self._on_event = on_event
         self._announce = announce
         self._command = command
-        self._start_ear = start_ear
+        self._starter = starter or EarStarter()
         self._loop = asyncio.get_running_loop()
         self._limiter = LineLimiter()
         self._meter = EarMeter()
@@ -246,6 +248,10 @@ class EarKeeper:
             self._shown, self._since_s = after.shown, self._loop.time()
         for effect in effects:
             self._do(effect)
+        if after.state in keeper.WAITING:
+            self._starter.keep_ready(self._settings, self._command)
+        else:
+            self._starter.drop()
         if after.state is State.MUTED:
             self._losses.excuse()
         if after.state is not State.STARTING:
@@ -279,7 +285,7 @@ class EarKeeper:
 
     def _spawn(self) -> None:
         try:
-            process = self._start_ear(self._settings, self._command)
+            process = self._starter.start(self._settings, self._command)
         except OSError as error:
             gone = terms.EarExited(f"it cannot be started: {error.strerror}")
             self._loop.call_soon(self._post, gone)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from stt_edge.ear.settings import EarSettings
@@ -110,7 +110,3 @@ class EarProcess:
             os.close(self.pipe)
             os.close(self.errors)
             self._commands.close()
-
-
-StartEar = Callable[[EarSettings, Sequence[str]], EarProcess]
-"""Starts an ear with its settings and its command; raises OSError where that cannot be done."""

@@ -7,11 +7,11 @@ import select
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.clock import Clock
 from stt_edge.ear.wire import Decoder, WireError
+from stt_edge.frozen import frozen
 from stt_edge.service.ear_lines import LineLimiter, LineSplitter
 from stt_edge.service.ear_process import EarProcess
 from stt_edge.service.intake import Intake, IntakeEvent, Losses, UtteranceGrew, WritableLog
@@ -20,14 +20,14 @@ _READ_BYTES: Final = 1 << 16
 _EXPECTED: Final = ("exit code 0", "signal 9, SIGKILL")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EarSaid:
     """A line the ear wrote to stderr, unless it said so before or says too much."""
 
     line: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EarGone:
     """The ear has ended and everything it said has been told; the last event of an ear."""
 

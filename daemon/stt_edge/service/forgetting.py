@@ -10,13 +10,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, Final, Protocol
 
 from stt_edge.clock import rfc3339
 from stt_edge.errors import InputError, LogError, TemporaryError
+from stt_edge.frozen import frozen
 from stt_edge.service.paths import Paths
 from stt_edge.service.results import ResultWriter
 from stt_edge.store.lock import StateLock
@@ -98,7 +99,7 @@ async def delete(
     return gone, await store.call(lambda store: store.retention.forget(gone))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ForgetAnswer:
     """What was deleted, or would be."""
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from stt_edge.clock import Clock, wall_time_of
 from stt_edge.ear import wire
 from stt_edge.errors import LogError
+from stt_edge.frozen import frozen
 from stt_edge.ids import uuid7
 from stt_edge.model import (
     NS_PER_SAMPLE,
@@ -27,7 +28,7 @@ _MAX_GAPS: Final = 64
 """More gaps than this between two utterances are not kept one by one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UtteranceOpened:
     """An utterance is in the log and grows."""
 
@@ -36,14 +37,14 @@ class UtteranceOpened:
     """CLOCK_MONOTONIC when the gate decided."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UtteranceGrew:
     """More of an utterance is in the log; told again only when this has been seen."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UtteranceEnded:
     """An utterance is complete in the log."""
 
@@ -51,14 +52,14 @@ class UtteranceEnded:
     tail: UtteranceEnd
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogFailed:
     """The log cannot be written; told once until it can be again."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogRecovered:
     """The log can be written again."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from stt_edge.ear.wire import StopMode
 from stt_edge.errors import FaultKind
+from stt_edge.frozen import frozen
 
 
 class State(StrEnum):
@@ -69,14 +69,14 @@ class IllegalTransitionError(Exception):
 # --- events -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenedReported:
     """The source is open and its first block has come."""
 
     description: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HealthSeen:
     """The ear reported its health; only a growing number of blocks is a sign of hearing."""
 
@@ -84,19 +84,19 @@ class HealthSeen:
     silent_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AudioSeen:
     """Speech has come, which is a sign of hearing too: under load there may be no other."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpeechChanged:
     """An utterance opened or ended; one that goes on in the next has not ended."""
 
     speaking: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FaultReported:
     """The ear said why it cannot go on; it ends now."""
 
@@ -105,12 +105,12 @@ class FaultReported:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FinishedReported:
     """The ear said that it has nothing more to say; it ends now."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EarExited:
     """The ear is gone, all it said has been read, and the device is closed."""
 
@@ -118,34 +118,34 @@ class EarExited:
     """``exit code 0``, ``signal 11`` …"""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeviceChanged:
     """A sound device came, went or changed its permissions."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MuteRequested:
     """Somebody wants privacy."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UnmuteRequested:
     """Somebody wants to be heard again."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SettingsChanged:
     """The source is another one now, or is to be opened differently."""
 
     pace: Pace
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StopRequested:
     """The daemon ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimedOut:
     """A timer ran out."""
 
@@ -171,29 +171,29 @@ Event = (
 # --- effects ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpawnEar:
     """Start an ear. One that cannot even be started is reported as EarExited."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendStop:
     """Tell the ear to hand over what it has, close the device and end."""
 
     mode: StopMode
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KillEar:
     """End the ear by SIGKILL; what it has written is still read."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoseEar:
     """Give up an ear that even SIGKILL does not end; its open utterance ends as lost."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartTimer:
     """Start (or start anew) a timer."""
 
@@ -201,14 +201,14 @@ class StartTimer:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelTimer:
     """Stop a timer, whether it runs or not."""
 
     timer: TimerName
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Announce:
     """Tell people."""
 
@@ -222,7 +222,7 @@ Effect = SpawnEar | SendStop | KillEar | LoseEar | StartTimer | CancelTimer | An
 # --- the machine --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pace:
     """What the configuration has to say about waiting."""
 
@@ -233,7 +233,7 @@ class Pace:
     """Until an absent device is looked for again without a sign from /dev/snd."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trouble:
     """Why nothing is heard."""
 
@@ -249,7 +249,7 @@ class Trouble:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keeper:
     """Everything that decides what the keeper does next."""
 

@@ -8,9 +8,9 @@ of ours; what a provider or a device says is never one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from stt_edge.frozen import frozen
 from stt_edge.service.keeper_terms import State
 from stt_edge.service.status import (
     CountersStatus,
@@ -25,7 +25,7 @@ _PREFIX: Final = "stt_edge_"
 _PHASES: Final = [phase.value for phase in Phase if phase is not Phase.CLOSED]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sample:
     """One line: a value, and the labels that tell it from others of its name."""
 
@@ -35,7 +35,7 @@ class Sample:
     """Behind the family's name, such as ``_bucket``."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Family:
     """All samples of one name."""
 

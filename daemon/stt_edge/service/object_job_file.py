@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from stt_edge.durable import sync_directory
 from stt_edge.errors import InputError, UnavailableError
+from stt_edge.frozen import frozen
 
 _VERSION_KEY: Final = "object-job-1"
 _NAME: Final = "job.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UploadedSound:
     """The object that was made of the recording."""
 
@@ -30,7 +31,7 @@ class UploadedSound:
     """The job made it, and deletes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobState:
     """How far a job is; what is None has not happened."""
 

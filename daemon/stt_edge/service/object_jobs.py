@@ -14,7 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,7 @@ from stt_edge.errors import (
     ProviderError,
     TemporaryError,
 )
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_RATE, samples_to_s
 from stt_edge.providers.base import Final
 from stt_edge.providers.google_auth import GoogleAccount
@@ -67,7 +68,7 @@ class ObjectStep(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectJob:
     """A recording to be transcribed: ``uri``, or ``recording`` together with ``bucket``."""
 
@@ -92,7 +93,7 @@ class ObjectJob:
     """Submit even where an earlier run may have done so without learning the answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectProgress:
     """How far a step is, 0 to 100."""
 
@@ -100,7 +101,7 @@ class ObjectProgress:
     percent: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectWord:
     """One recognised word, in seconds since the start of the recording."""
 
@@ -110,7 +111,7 @@ class ObjectWord:
     confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectPart:
     """One final result, in seconds since the start of the recording; no text is ever empty."""
 
@@ -122,7 +123,7 @@ class ObjectPart:
     language: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectResult:
     """What was recognised, in the order of the recording."""
 

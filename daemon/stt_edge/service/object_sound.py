@@ -10,20 +10,20 @@ import io
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stt_edge.durable import sync_directory
 from stt_edge.ear.decode import open_recording
 from stt_edge.errors import UnavailableError
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
 from stt_edge.providers.google_storage import UploadStoppedError
 
 _PIECE_SAMPLES: Final = 10 * SAMPLE_RATE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sound:
     """A converted recording."""
 

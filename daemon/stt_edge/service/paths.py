@@ -10,18 +10,18 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from stt_edge.errors import InputError, PermissionDeniedError, UnavailableError
+from stt_edge.frozen import frozen
 
 SYSTEM_RUNTIME: Final = Path("/run")
 SYSTEM_STATE: Final = Path("/var/lib")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Paths:
     """The directories of one instance."""
 

@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from stt_edge.clock import Clock
 from stt_edge.errors import LogError, StoreConflictError, StoreError
+from stt_edge.frozen import frozen
 from stt_edge.model import Part, Record, UtteranceEnd, UtteranceStart, UtteranceState
 from stt_edge.service.counters import Counters
 from stt_edge.session.budget import Cost
@@ -27,7 +27,7 @@ RETRY_FIRST_S: Final = 1.0
 _RETRY_CAP_S: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Operation:
     call: Callable[..., Any]
     arguments: tuple[Any, ...]

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from stt_edge.clock import Clock, rfc3339
 from stt_edge.config.settings import SpoolSection
 from stt_edge.errors import InputError, LogError
+from stt_edge.frozen import frozen
 from stt_edge.message_ids import MessageId
 from stt_edge.model import UtteranceState, samples_to_s
 from stt_edge.service.pipeline import Pipeline
@@ -40,7 +41,7 @@ def spool_rules(section: SpoolSection) -> SpoolRules:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpoolEntry:
     """One utterance whose audio is there, as ``stt-edge spool ls`` has it."""
 

@@ -6,9 +6,10 @@ The JSON form is a contract: keys are added, never renamed. There is no transcri
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from typing import Any, Final
 
+from stt_edge.frozen import frozen
 from stt_edge.service.keeper_terms import State
 
 _SLOW_START_S: Final = 10.0
@@ -16,7 +17,7 @@ _SILENT_S: Final = 60.0
 _DEAF: Final = frozenset((State.ABSENT, State.BUSY, State.FAULTED))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class EarStatus:
     """How hearing is going. Counters run from the start of the daemon."""
 
@@ -53,7 +54,7 @@ class EarStatus:
     """Blocks the device flagged; no evidence of loss by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpeechStatus:
     """The utterance that is being spoken."""
 
@@ -62,7 +63,7 @@ class SpeechStatus:
     """How long it is by now."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProviderStatus:
     """How the provider in use is doing."""
 
@@ -82,7 +83,7 @@ class ProviderStatus:
     """An estimate: billed time by the price in the configuration."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BacklogStatus:
     """Audio that waits for a provider."""
 
@@ -90,7 +91,7 @@ class BacklogStatus:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpoolStatus:
     """Audio that is kept until it is transcribed, or longer. Counters run from the start."""
 
@@ -110,7 +111,7 @@ class SpoolStatus:
     """Why audio cannot be put on the disk; empty while it can."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreStatus:
     """What has been stored."""
 
@@ -126,7 +127,7 @@ class StoreStatus:
     """Why it cannot be kept within its bounds, and what to do; empty while it can."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LatencyStatus:
     """From the end of speech to the commit, of what was transcribed live."""
 
@@ -136,7 +137,7 @@ class LatencyStatus:
     """How many took at most so many seconds; the keys are numbers."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CountersStatus:
     """What has happened since the start of the daemon."""
 
@@ -149,7 +150,7 @@ class CountersStatus:
     latency: LatencyStatus = LatencyStatus()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SinkStatus:
     """How one sink is doing."""
 
@@ -160,7 +161,7 @@ class SinkStatus:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatusDocument:
     """Everything at once."""
 
@@ -192,7 +193,7 @@ class StatusDocument:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatusSources:
     """Whom the document is put together from. Each is called on the loop and must not wait."""
 

@@ -14,7 +14,7 @@ import os
 import shutil
 import stat
 import time
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, field, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ from stt_edge import __version__
 from stt_edge.clock import Clock
 from stt_edge.config.settings import Config
 from stt_edge.errors import StoreError, UnavailableError
+from stt_edge.frozen import frozen
 from stt_edge.model import (
     Part,
     Record,
@@ -47,7 +48,7 @@ _STORE_S: Final = 2.0
 _BORN: Final = "transcription.born_ms"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where an utterance lies in its recording, in samples."""
 
@@ -55,7 +56,7 @@ class Place:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Known:
     """What an earlier run has left of an utterance."""
 

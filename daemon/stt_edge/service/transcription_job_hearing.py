@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from stt_edge.ear import wire
 from stt_edge.ear.decode import Recording, open_recording
 from stt_edge.ear.settings import EarSettings
 from stt_edge.errors import InputError, LogError, StoreError
+from stt_edge.frozen import frozen
 from stt_edge.model import (
     SAMPLE_RATE,
     AudioSpan,
@@ -38,7 +39,7 @@ Take = Callable[[UtteranceStart, UtteranceEnd, Known], None]
 """Gets an utterance that is complete in the log, and what is known of it, on the loop."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Surroundings:
     """What hearing needs of the run it is part of."""
 
@@ -113,7 +114,7 @@ async def hear_whole(
         around.take(head, tail, known)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Copy:
     """Decodes a recording into the log, on a thread of its own."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from stt_edge.frozen import frozen
 from stt_edge.service.notify import Notifier
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _STATUS_S: Final = 5.0
 _LOOK_AGAIN_S: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Vitals:
     """What the daemon's life is judged by.
 

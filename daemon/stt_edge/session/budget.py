@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Billing, Provider
 
 _SECONDS_PER_HOUR = 3600
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cost:
     """What one connection cost, or a day."""
 
@@ -51,7 +52,7 @@ def cost_of(provider: Provider, seconds_sent: float, connection_s: float) -> Cos
     return Cost(seconds_sent, connection_s, billed_s, money)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Budget:
     """Limits of a local day, over all providers that charge for something; None is 'no limit'."""
 
@@ -59,7 +60,7 @@ class Budget:
     money_per_day: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ledger:
     """What a day has cost, provider by provider."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime, time, timedelta
 
 from stt_edge.clock import Clock
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Billing, Provider
 from stt_edge.session.budget import Budget, Cost, Ledger
 from stt_edge.session.lane import Lane
@@ -14,7 +15,7 @@ from stt_edge.session.link import Link
 from stt_edge.session.progress import Progress
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionRules:
     """What the configuration says of sessions."""
 

@@ -13,10 +13,11 @@ exactly once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Capabilities
 from stt_edge.session.connection_terms import (
     AcceptFinal,
@@ -62,7 +63,7 @@ EARLY_HOLD_S: Final = 5.0
 """How long a connection opened at a mere onset waits for the utterance that may follow."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Connection:
     """Everything that decides what a connection does next."""
 

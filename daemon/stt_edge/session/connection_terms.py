@@ -5,10 +5,10 @@ Events are what happens to a connection; effects are what is to be done about it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from stt_edge.errors import ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Final as FinalResult
 from stt_edge.providers.base import Partial
 
@@ -41,71 +41,71 @@ class TimerName(StrEnum):
 # --- events -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Connected:
     """The transport is open, and the provider is ready for audio."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Assigned:
     """An utterance is to go on this connection."""
 
     utterance_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AudioDone:
     """The last sample of the utterance in hand, which has ended, has been sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GotPartial:
     """The provider sent a partial."""
 
     partial: Partial
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GotFinal:
     """The provider sent a final."""
 
     final: FinalResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GotSubmitted:
     """The provider has taken the utterance as a job."""
 
     token: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GotFinalized:
     """The provider has said everything of the utterance in hand and stays."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GotFarewell:
     """The connection ended in good order, or so it seems."""
 
     confirmed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Broke:
     """The connection is of no more use."""
 
     failure: ProviderError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TimedOut:
     """A timer ran out."""
 
     timer: TimerName
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Released:
     """We want the connection no more: give way to live speech, stop."""
 
@@ -127,39 +127,39 @@ Event = (
 # --- effects ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenTransport:
     """Connect, then say what the protocol says first."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BeginUtterance:
     """Tell the protocol and follow the utterance's log from where it was acknowledged."""
 
     utterance_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendFinalize:
     """Ask for the rest and keep the connection."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendGoodbye:
     """Say that no more audio will come."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendKeepAlive:
     """Say what keeps a held connection open."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CloseTransport:
     """Close the transport; nothing of the connection is needed any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartTimer:
     """Start (or start anew) a timer."""
 
@@ -167,14 +167,14 @@ class StartTimer:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CancelTimer:
     """Stop a timer, whether it runs or not."""
 
     timer: TimerName
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShowPartial:
     """Show what is understood so far."""
 
@@ -182,7 +182,7 @@ class ShowPartial:
     partial: Partial
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AcceptFinal:
     """Commit a result."""
 
@@ -190,7 +190,7 @@ class AcceptFinal:
     final: FinalResult
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NoteJob:
     """Store the token the provider can be asked for the utterance with."""
 
@@ -198,12 +198,12 @@ class NoteJob:
     token: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CountLate:
     """A result came when nothing was in hand; count it and let it go."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompleteUtterance:
     """Everything the provider had to say of it has been said, or so it seems."""
 
@@ -211,21 +211,21 @@ class CompleteUtterance:
     confirmed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DrainFailed:
     """The provider never confirmed the end: promote the partial, or send it all again, once."""
 
     utterance_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReturnUtterance:
     """The utterance has to go on elsewhere, from where it was acknowledged."""
 
     utterance_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReportFailure:
     """Tell the provider's standing."""
 
@@ -234,7 +234,7 @@ class ReportFailure:
     """A session was streaming or draining when it broke."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReportFree:
     """The connection can take an utterance."""
 

@@ -12,10 +12,10 @@ import logging
 import math
 from collections import deque
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from stt_edge.errors import FailureKind, LogError, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.model import AudioSpan, ms_to_samples, samples_to_s
 from stt_edge.providers import base
 from stt_edge.session import connection as machine
@@ -33,7 +33,7 @@ _STALLED_S: Final = 8.0
 """A provider on a network that takes nothing for so long has stopped reading, or is not there."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What one connection was used for."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from stt_edge.frozen import frozen
 from stt_edge.session.budget import Cost
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LaneStatus:
     """What the status document says of a provider."""
 
@@ -20,7 +19,7 @@ class LaneStatus:
     today: Cost
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DispatcherStatus:
     """What the status document says of sessions."""
 

@@ -8,11 +8,12 @@ the same second. A wait is forgotten only after proof: a result, or ten seconds 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 
 CAP_S: Final = 60.0
 FIRST_AFTER_LOSS_S: Final = 5.0
@@ -63,7 +64,7 @@ class Health(StrEnum):
     BLOCKED = "blocked"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Standing:
     """A provider's standing; times are seconds of the monotonic clock."""
 

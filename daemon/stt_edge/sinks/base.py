@@ -11,11 +11,11 @@ from __future__ import annotations
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from stt_edge.errors import ExitCode, SttEdgeError
+from stt_edge.frozen import frozen
 from stt_edge.model import Record
 
 
@@ -89,7 +89,7 @@ async def _nothing_to_mute(_: bool) -> None:
     """Do nothing, where there is no microphone."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SinkContext:
     """What sinks need to know of the program they run in."""
 
@@ -118,7 +118,7 @@ class SinkModule(typing.Protocol):
         """Return the sink, not open yet. Raises UnavailableError when a package is missing."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Examined:
     """What a sink's module found of one step on the way to its other side."""
 

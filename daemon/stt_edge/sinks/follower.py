@@ -12,11 +12,11 @@ import logging
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from stt_edge.errors import StoreError
+from stt_edge.frozen import frozen
 from stt_edge.model import Record
 from stt_edge.sinks.base import Sink, SinkError, SinkRefusedError, SinkUnavailableError
 
@@ -39,7 +39,7 @@ class RecordSource(Protocol):
         """Store where a sink stands."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FollowerSettings:
     """How patient a follower is; tests are less so."""
 
@@ -63,7 +63,7 @@ class FollowerState(StrEnum):
     DOWN = "down"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FollowerStatus:
     """How a sink is doing."""
 

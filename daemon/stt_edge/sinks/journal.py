@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.clock import rfc3339
+from stt_edge.frozen import frozen
 from stt_edge.message_ids import MessageId
 from stt_edge.model import Record
 from stt_edge.sinks.base import Sink, SinkContext, SinkUnavailableError
@@ -16,7 +16,7 @@ IDENTIFIER: Final = "stt-edge"
 _PRIORITY_INFO: Final = 6
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """``sinks: journal:`` of the configuration; there is nothing to set."""
 

@@ -7,11 +7,11 @@ import functools
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 from stt_edge.config.schema import option
+from stt_edge.frozen import frozen
 from stt_edge.model import Record
 from stt_edge.record_json import record_to_json
 from stt_edge.sinks.base import Sink, SinkContext, SinkUnavailableError
@@ -37,7 +37,7 @@ _REMEDIES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """``sinks: jsonl:`` of the configuration."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from stt_edge.config.schema import option
 from stt_edge.errors import SecretError, UnavailableError
 from stt_edge.extras import install_command
+from stt_edge.frozen import frozen
 from stt_edge.secret_file import SecretFile
 from stt_edge.sinks.base import Sink, SinkContext
 
@@ -21,7 +21,7 @@ PACKAGES: Final = ("aiomqtt",)
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """``sinks: mqtt:`` of the configuration."""
 

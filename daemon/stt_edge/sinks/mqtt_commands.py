@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from stt_edge.errors import SttEdgeError
+from stt_edge.frozen import frozen
 from stt_edge.sinks.base import SinkContext
 from stt_edge.sinks.mqtt_states import OFF, ON, encoded
 from stt_edge.sinks.mqtt_topics import Topics
@@ -24,7 +24,7 @@ _LARGEST_BYTES: Final = 4096
 _LONGEST_TRANSACTION: Final = 128
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """An answer, to be published and not retained."""
 

@@ -10,10 +10,10 @@ import json
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from stt_edge.frozen import frozen
 from stt_edge.sinks.mqtt_topics import Topics
 
 STATUS_EVERY_S: Final = 60
@@ -22,7 +22,7 @@ _MODEL: Final = Path("/proc/device-tree/model")
 _NOT_IN_ENTITY_ID: Final = re.compile(r"[^a-z0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Device:
     """What is said of the device itself."""
 

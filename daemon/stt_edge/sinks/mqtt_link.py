@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import aiomqtt
@@ -18,6 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from stt_edge.frozen import frozen
 from stt_edge.sinks.base import SinkRefusedError, SinkUnavailableError
 from stt_edge.sinks.mqtt_client import FAILURE, Client, HungUpError
 
@@ -59,7 +59,7 @@ class PublishRefusedError(SinkRefusedError):
         self.unauthorized = unauthorized
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Broker:
     """Whom to connect to, and who we are."""
 

@@ -11,10 +11,10 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from stt_edge.errors import SecretError
+from stt_edge.frozen import frozen
 from stt_edge.model import Record
 from stt_edge.secret_file import SecretFile
 from stt_edge.sinks import mqtt_discovery, mqtt_states
@@ -44,7 +44,7 @@ _LOSSES: Final = 3
 other way to refuse a message."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patience:
     """How long the sink waits; tests wait less."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
+from stt_edge.frozen import frozen
 from stt_edge.model import Record
 from stt_edge.record_json import record_to_json
 from stt_edge.sinks.mqtt_discovery import EVENT_TYPE
@@ -18,7 +18,7 @@ ON: Final = b"ON"
 OFF: Final = b"OFF"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class State:
     """One retained message."""
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from stt_edge.frozen import frozen
 
 MACHINE_ID: Final = Path("/etc/machine-id")
 _APPLICATION: Final = b"stt-edge mqtt device"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Topics:
     """The topics of one device, under its base."""
 

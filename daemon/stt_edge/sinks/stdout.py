@@ -7,9 +7,9 @@ import json
 import os
 import select
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from stt_edge.frozen import frozen
 from stt_edge.model import Record
 from stt_edge.record_json import record_to_json
 from stt_edge.sinks.base import Sink, SinkContext, SinkUnavailableError
@@ -21,7 +21,7 @@ _CHUNK_BYTES: Final = select.PIPE_BUF
 _POLL_MS: Final = 200
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """``sinks: stdout:`` of the configuration; there is nothing to set."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Final, get_type_hints
 
+from stt_edge.frozen import frozen
 from stt_edge.model import (
     EndReason,
     Part,
@@ -40,7 +41,7 @@ _RECORD_TYPES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UtteranceRow:
     """How far an utterance has come."""
 

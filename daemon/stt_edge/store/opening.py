@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from stt_edge.durable import sync_directory
+from stt_edge.frozen import frozen
 from stt_edge.store.failures import DamagedError, recognising_damage
 from stt_edge.store.salvage import salvage
 from stt_edge.store.schema import check_content, check_version, connect, migrate, set_up
@@ -19,7 +19,7 @@ _WAL_MAGICS: Final = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", b"\0\0\0\0", b""
 _SIDE_FILES: Final = ("-wal", "-shm")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoreOpening:
     """What had to be done to open the store, for the journal."""
 

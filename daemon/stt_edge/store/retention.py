@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
+from stt_edge.frozen import frozen
 from stt_edge.store.database import Database
 from stt_edge.store.schema import BUSY_TIMEOUT_S
 
@@ -44,7 +45,7 @@ _STRAY: Final = """
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetentionRules:
     """What may be deleted without anybody asking for it."""
 
@@ -58,7 +59,7 @@ class RetentionRules:
     """Where sinks stand that keep no cursor in the store."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forgotten:
     """How much of the store is gone."""
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from stt_edge.errors import StoreConflictError, UnavailableError
+from stt_edge.frozen import frozen
 from stt_edge.model import Part, Record, UtteranceEnd, UtteranceStart, UtteranceState
 from stt_edge.store.codec import (
     PART_COLUMNS,
@@ -44,7 +44,7 @@ _EMPTIES: Final = "empties"
 _IDS_AT_ONCE: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What a provider was used for on a local day."""
 

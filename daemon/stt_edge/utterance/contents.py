@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from stt_edge.frozen import frozen
 from stt_edge.model import UtteranceEnd, UtteranceStart
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogInfo:
     """What is known of an utterance in the log at the moment of asking."""
 
@@ -37,7 +38,7 @@ class Place(NamedTuple):
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Holding:
     """An utterance as whoever decides what goes to the disk, or is given up, sees it."""
 

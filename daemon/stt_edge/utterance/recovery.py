@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 from stt_edge.errors import LogError
+from stt_edge.frozen import frozen
 from stt_edge.model import UtteranceEnd, UtteranceStart
 from stt_edge.utterance.contents import Place, Segment, Utterance
 from stt_edge.utterance.copies import TEMPORARY_SUFFIX
@@ -26,7 +26,7 @@ _CHUNK_BYTES: Final = 128 * 1024
 _NAME: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-9]{4,})\.seg")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogWarning:
     """Something a person may want to know of; written to the journal by whoever asked."""
 

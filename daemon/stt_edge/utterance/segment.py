@@ -18,10 +18,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_BYTES, AudioSpan
 
 FILE_HEADER: Final = b"sttEdge\x01"
@@ -52,7 +52,7 @@ class Kind(IntEnum):
     TAIL = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Block:
     """A block whose checksums are right."""
 
@@ -73,7 +73,7 @@ class Block:
         return AudioSpan(_U64.unpack_from(self.payload)[0], self.payload[_U64.size :])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Damage:
     """Bytes of a file that are no valid block."""
 

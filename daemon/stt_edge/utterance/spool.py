@@ -7,10 +7,10 @@ decide.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from stt_edge.frozen import frozen
 from stt_edge.model import NS_PER_SAMPLE
 from stt_edge.utterance.contents import Holding
 
@@ -21,7 +21,7 @@ UNACKNOWLEDGED_S: Final = 20.0
 _NS_PER_S: Final = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpoolRules:
     """What the configuration says of audio that waits."""
 
@@ -35,7 +35,7 @@ class SpoolRules:
     """What the hot directory may take: 8.7 minutes."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Excess:
     """What is too much."""
 

@@ -17,12 +17,13 @@ import os
 import ssl
 import typing
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Outgoing, TransportClosedError
 from stt_edge.providers.failures import excerpt, grpc_failure
 from stt_edge.providers.transports.tls import tls_context
@@ -52,7 +53,7 @@ _CHANNEL: Final[tuple[tuple[str, int], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GrpcEndpoint:
     """Where, what and with which metadata to call; made anew for every connection."""
 
@@ -77,7 +78,7 @@ class GrpcEndpoint:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _End:
     """The status of a call that is over."""
 

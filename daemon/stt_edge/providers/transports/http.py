@@ -13,11 +13,12 @@ import ssl
 import threading
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import urlsplit
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import HttpReply, HttpRequest, Outgoing, TransportClosedError
 from stt_edge.providers.failures import excerpt
 from stt_edge.providers.transports.proxies import HttpProxy, http_proxy, named_proxy
@@ -36,7 +37,7 @@ _USER_AGENT: Final = "stt-edge"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpEndpoint:
     """Where and with what to ask; made anew for every request."""
 

@@ -6,11 +6,12 @@ import asyncio
 import base64
 import contextlib
 import socket
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.failures import excerpt
 from stt_edge.providers.transports.sockets import connect_failure
 
@@ -25,7 +26,7 @@ _VARIABLES: Final = {
 _LONGEST_ANSWER_BYTES: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HttpProxy:
     """A proxy that is spoken to in plain HTTP."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from dataclasses import dataclass
 from typing import Final
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import Outgoing, TransportClosedError
 from stt_edge.providers.transports.sockets import connect_failure, tune_socket
 
@@ -19,7 +19,7 @@ _PROBE_S: Final = 2
 _PROBES: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TcpEndpoint:
     """Where to connect: a host and a port."""
 
@@ -31,7 +31,7 @@ class TcpEndpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UnixEndpoint:
     """Where to connect: a socket file."""
 

@@ -7,11 +7,12 @@ import contextlib
 import socket
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 from urllib.parse import urlsplit
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.base import HttpReply, HttpRequest, Outgoing, TransportClosedError
 from stt_edge.providers.failures import excerpt, http_failure
 from stt_edge.providers.transports.proxies import (
@@ -46,7 +47,7 @@ _OUR_COMPLAINTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WebSocketEndpoint:
     """Where and with what to connect; made anew for every connection."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from stt_edge.errors import FailureKind
+from stt_edge.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeardWord:
     """One word, in samples since the utterance began."""
 
@@ -20,7 +21,7 @@ class HeardWord:
     confidence: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Heard:
     """What an engine makes of the audio so far, or in the end; never without a word."""
 

@@ -13,9 +13,10 @@ A worker's very first frame is TEXT, its settings as JSON; it precedes any use.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from stt_edge.frozen import frozen
 
 MAX_FRAME_BYTES: Final = 1 << 20
 """A longer frame means that the pipe is out of step."""
@@ -37,7 +38,7 @@ class FrameKind(IntEnum):
     CLOSE = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Frame:
     """One frame."""
 

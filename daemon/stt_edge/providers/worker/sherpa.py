@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from stt_edge.errors import FailureKind
+from stt_edge.frozen import frozen
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE, ms_to_samples
 from stt_edge.providers.worker.engine import (
     EngineError,
@@ -82,7 +82,7 @@ class SherpaEngine:
         return in_order(words_of(result.text.split(), tokens, self._fed_samples))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Token:
     """A piece of a word, in samples since the utterance began."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Final
 
 from stt_edge.config.settings import Config
 from stt_edge.errors import SttEdgeError
+from stt_edge.frozen import frozen
 from stt_edge.service.control_client import NotRunningError, ask
 from stt_edge.service.doctor.people import User, user_of_process, user_of_unit
 from stt_edge.service.paths import Paths, find_paths, find_sockets
@@ -24,7 +25,7 @@ _PATIENCE_S: Final = 3.0
 _SHOW_S: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unit:
     """What systemd knows of the service."""
 
@@ -43,7 +44,7 @@ class Unit:
         return self.properties.get("ActiveState") in ("active", "reloading", "activating")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Case:
     """One installation to look at."""
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from stt_edge.config.settings import ProviderEntry
 from stt_edge.extras import install_command
+from stt_edge.frozen import frozen
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.clock import check_clock
 from stt_edge.service.doctor.disk import check_disk
@@ -33,7 +34,7 @@ _SOUND_S: Final = 60.0
 _NETWORK_S: Final = 90.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """Something to look at."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from stt_edge.frozen import frozen
 from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.files import file_system_of, is_there, mount_of
 from stt_edge.service.doctor.finding import Finding, doubtful, failing, well
@@ -21,7 +21,7 @@ _FEWEST_INODES: Final = 1000
 _IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A directory the service writes to."""
 

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import ssl
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from stt_edge.errors import FailureKind, ProviderError
+from stt_edge.frozen import frozen
 from stt_edge.providers.transports.proxies import named_proxy
 from stt_edge.providers.transports.sockets import connect_failure
 from stt_edge.providers.transports.tls import tls_context
@@ -27,7 +27,7 @@ _PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 _SET_CLOCK: Final = "Set the clock: timedatectl set-ntp true"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """Where a server is."""
 

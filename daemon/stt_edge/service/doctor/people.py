@@ -7,14 +7,15 @@ import os
 import pwd
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from stt_edge.frozen import frozen
 
 READ, WRITE, ENTER = 4, 2, 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """Somebody a process runs as."""
 

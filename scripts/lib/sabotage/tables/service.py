@@ -32,7 +32,7 @@ TABLE: Final = (
     ),
     Sabotage(
         "mute outlives a restart",
-        (Edit("service.daemon", "muted = self._mute_switch.is_on()", "muted = False"),),
+        (Edit("service.daemon", "muted=self._mute_switch.is_on()", "muted=False"),),
         (_DAEMON,),
     ),
     Sabotage(
@@ -42,8 +42,35 @@ TABLE: Final = (
     ),
     Sabotage(
         "one that was muted meanwhile is closed",
-        (Edit("service.daemon", "            self._drop_ear()\n", "            pass\n"),),
+        (Edit("service.ear_keeper", "            self._starter.drop()\n", "            pass\n"),),
         (_DAEMON,),
+    ),
+    Sabotage(
+        "an ear is ready when the device comes back",
+        (
+            Edit(
+                "service.ear_keeper",
+                "            self._starter.keep_ready(self._settings, self._command)\n",
+                "            pass\n",
+            ),
+        ),
+        ("service/test_ear_keeper.py",),
+    ),
+    Sabotage(
+        "an ear that is kept ready opens nothing",
+        (Edit("ear.main", "                commands.wait_for_begin()\n", ""),),
+        ("service/test_ear_starter.py",),
+    ),
+    Sabotage(
+        "a device that may not be used yet is not tried",
+        (
+            Edit(
+                "service.device_watch",
+                "changed |= not mask & _CREATE or os.access(self._directory / name, os.R_OK)",
+                "changed = True",
+            ),
+        ),
+        ("service/test_device_watch.py",),
     ),
     Sabotage(
         "mute is on the disk before it is acknowledged",
