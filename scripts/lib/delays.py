@@ -62,7 +62,8 @@ def measure_delays(
     """
     sentence = _read_sentence(folder / "sentence.wav")
     settings = EarSettings(source=SourceSettings(device=SINK))
-    ear = EarProcess(settings, environ=environment)
+    ear = EarProcess(environ=environment)
+    ear.begin(settings)
     try:
         opened, decoder = _await_opened(ear)
         player = microphone.start_playing(folder / "speech.wav")

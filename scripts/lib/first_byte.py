@@ -63,7 +63,8 @@ async def measure(recording: Path, folder: Path) -> list[dict[str, float]]:
     def emit(reader: EarReader, event: EarEvent) -> None:
         loop.call_soon_threadsafe(take, reader, event)
 
-    ear = EarProcess(EarSettings(SourceSettings(file=str(recording), pace="realtime")))
+    ear = EarProcess()
+    ear.begin(EarSettings(SourceSettings(file=str(recording), pace="realtime")))
     EarReader(
         ear,
         log,

@@ -292,7 +292,8 @@ async def hear(recording: Path, folder: Path, provider: Provider) -> Hearing:
             loop.call_soon_threadsafe(take, reader, event)
 
         source = SourceSettings(file=str(recording), pace="realtime")
-        ear = EarProcess(EarSettings(source, GateSettings()))
+        ear = EarProcess()
+        ear.begin(EarSettings(source, GateSettings()))
         limiter = LineLimiter()
         EarReader(ear, log, clock=SystemClock(), losses=Losses(), limiter=limiter, emit=emit)
         await gone.wait()

@@ -143,6 +143,7 @@ def test_help_imports_no_commands_module() -> None:
         "stt_edge.cli.main",
         "stt_edge.clock",
         "stt_edge.errors",
+        "stt_edge.frozen",
     ]
 
 

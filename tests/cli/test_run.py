@@ -64,15 +64,17 @@ class Begun:
         monkeypatch.setattr(garbage, "put_off", lambda: self.order.append("put off"))
         monkeypatch.setattr(logs, "configure", lambda _: None)
         monkeypatch.setattr(logs, "flush", lambda: None)
-        monkeypatch.setattr(EarStarter, "start_ahead", lambda _, settings: self._start(settings))
+        monkeypatch.setattr(EarStarter, "prepare", lambda _: self.order.append("ear"))
+        monkeypatch.setattr(EarStarter, "begin_ahead", lambda _, settings: self._begin(settings))
+        monkeypatch.setattr(EarStarter, "drop", lambda _: self.order.append("end"))
         monkeypatch.setattr(Daemon, "run", self._daemon)
 
     def run(self, audio: str) -> None:
         self._config.write_text(f"audio: {audio}\nvad: {{hangover_ms: 700}}\n")
         assert main(["run", "-c", str(self._config)]) == 0
 
-    def _start(self, settings: EarSettings) -> None:
-        self.order.append("ear")
+    def _begin(self, settings: EarSettings) -> None:
+        self.order.append("begin")
         self.ahead.append(settings)
 
     async def _daemon(self) -> int:
@@ -87,7 +89,7 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Begun:
 
 def test_the_microphone_is_opened_before_the_daemon_is_ready_to_run(begun: Begun) -> None:
     begun.run("{device: kitchen}")
-    assert begun.order == ["put off", "shut out", "ear", "daemon"]
+    assert begun.order == ["ear", "put off", "begin", "shut out", "daemon", "end"]
     (settings,) = begun.ahead
     assert settings.source.device == "kitchen"
     assert settings.gate.hangover_ms == 700
@@ -97,10 +99,16 @@ def test_no_microphone_is_opened_while_it_is_muted(begun: Begun) -> None:
     MuteSwitch(begun.state).path.parent.mkdir()
     MuteSwitch(begun.state).set(on=True)
     begun.run("{device: kitchen}")
-    assert begun.order == ["put off", "shut out", "daemon"]
+    assert begun.order == ["ear", "put off", "shut out", "daemon", "end"]
 
 
 @pytest.mark.parametrize("audio", ["{file: /tmp/a.wav}", "{command: [sleep, '60']}"])
 def test_sound_that_waits_is_not_begun_before_its_turn(begun: Begun, audio: str) -> None:
     begun.run(audio)
-    assert begun.order == ["put off", "shut out", "daemon"]
+    assert begun.order == ["ear", "put off", "shut out", "daemon", "end"]
+
+
+def test_a_configuration_that_is_wrong_leaves_no_ear_behind(begun: Begun) -> None:
+    with pytest.raises(AssertionError):
+        begun.run("{device: 3.5}")
+    assert begun.order == ["ear", "put off", "end"]

@@ -17,6 +17,7 @@ from typing import Self, TypeVar
 from stt_edge.ear.settings import EarSettings, SourceSettings
 from stt_edge.ear.wire import (
     Audio,
+    Begin,
     Command,
     Decoder,
     GateSettings,
@@ -61,7 +62,6 @@ class RunningEar:
         self.process = subprocess.Popen(
             [
                 *program,
-                EarSettings(source, gate).to_json(),
                 str(write_end),
                 str(theirs.fileno()),
             ],
@@ -72,6 +72,7 @@ class RunningEar:
         )
         os.close(write_end)
         theirs.close()
+        self.send(Begin(EarSettings(source, gate).to_json()))
         self.reading = threading.Event()
         self.reading.set()
         self._changed = threading.Condition()

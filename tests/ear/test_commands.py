@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from stt_edge.ear.commands import Commands
 from stt_edge.ear.wire import (
+    Begin,
     GateSettings,
     LevelRate,
     Stop,
@@ -56,3 +58,34 @@ def test_a_main_that_is_gone_is_noticed(pair: tuple[socket.socket, Commands]) ->
     assert commands.is_closed
     with pytest.raises(BrokenPipeError):
         commands.received()
+
+
+def test_what_comes_with_begin_is_received_after_it(pair: tuple[socket.socket, Commands]) -> None:
+    ours, commands = pair
+    assert commands.is_silent
+    sent = [LevelRate(3.0), Begin("{}"), LevelRate(10.0), Stop(StopMode.STOP)]
+    ours.sendall(b"".join(map(encode_command, sent)))
+    assert not commands.is_silent
+    assert commands.wait_for_begin() == Begin("{}")
+    ours.sendall(encode_command(GateSettings()))
+    assert commands.received() == [*sent[2:], GateSettings()]
+    assert commands.received() == []
+
+
+def test_who_waits_for_begin_gets_it_when_it_comes(pair: tuple[socket.socket, Commands]) -> None:
+    ours, commands = pair
+    sender = threading.Timer(0.2, ours.sendall, (encode_command(Begin("{}")),))
+    sender.start()
+    assert commands.wait_for_begin() == Begin("{}")
+    sender.join()
+
+
+def test_who_waits_for_begin_notices_that_main_is_gone(
+    pair: tuple[socket.socket, Commands],
+) -> None:
+    ours, commands = pair
+    closer = threading.Timer(0.2, ours.close)
+    closer.start()
+    with pytest.raises(BrokenPipeError):
+        commands.wait_for_begin()
+    closer.join()

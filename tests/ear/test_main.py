@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from stt_edge.ear.settings import EarSettings, SourceSettings
-from stt_edge.ear.wire import Audio, Fault, Finished, Opened, SpeechEnd, Stop, StopMode
+from stt_edge.ear.wire import (
+    Audio,
+    Begin,
+    Fault,
+    Finished,
+    Opened,
+    SpeechEnd,
+    Stop,
+    StopMode,
+    encode_command,
+)
 from stt_edge.errors import FaultKind
 from stt_edge.model import EndReason
 
@@ -126,10 +136,11 @@ def test_it_ends_when_nobody_reads_any_more(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", QUIET * 600)
     read_end, write_end = os.pipe()
     ours, theirs = socket.socketpair()
-    settings = EarSettings(SourceSettings(file=str(path))).to_json()
+    begin = Begin(EarSettings(SourceSettings(file=str(path))).to_json())
     with ours, theirs:
+        ours.sendall(encode_command(begin))
         process = subprocess.Popen(
-            [sys.executable, "-m", "stt_edge.ear", settings, str(write_end), str(theirs.fileno())],
+            [sys.executable, "-m", "stt_edge.ear", str(write_end), str(theirs.fileno())],
             pass_fds=(write_end, theirs.fileno()),
             env={**os.environ, "PYTHONPATH": str(DAEMON)},
         )
@@ -147,7 +158,7 @@ def test_a_main_that_died_before_it_was_listening_is_noticed(tmp_path: Path) -> 
         process = subprocess.run(
             [
                 *(sys.executable, "-m", "stt_edge.ear"),
-                *(EarSettings().to_json(), str(write_end), str(theirs.fileno())),
+                *(str(write_end), str(theirs.fileno())),
             ],
             pass_fds=(write_end, theirs.fileno()),
             env={**os.environ, "PYTHONPATH": str(DAEMON)},

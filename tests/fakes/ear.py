@@ -1,6 +1,6 @@
 """An ear that does as it is told: a real process that speaks the wire, without a sound device.
 
-Its arguments are SCRIPT SETTINGS PIPE_FD COMMAND_FD. SCRIPT is JSON: a list of lives, each a
+Its arguments are SCRIPT PIPE_FD COMMAND_FD. SCRIPT is JSON: a list of lives, each a
 list of acts; the ear started first lives the first, and all further ones the last. ``FakeEar``
 writes scripts and gives the command line.
 
@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from stt_edge.ear import wire
-from stt_edge.ear.settings import EarSettings
 from stt_edge.errors import FaultKind
 from stt_edge.ids import uuid7
 from stt_edge.model import EndReason
@@ -255,12 +254,13 @@ class Life:
 
 def main() -> None:
     script = json.loads(sys.argv[1])
-    commands = socket.socket(fileno=int(sys.argv[4]))
-    if EarSettings.from_json(sys.argv[2]).stands_by and not commands.recv(4096):
-        sys.exit(0)  # main is gone, and never said Begin
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    commands = socket.socket(fileno=int(sys.argv[3]))
+    while (byte := commands.recv(1)) != b"\n":  # Begin, and nothing after it
+        if not byte:
+            sys.exit(0)  # main is gone
     births = os.open(script["births"], os.O_WRONLY | os.O_APPEND)
     before = os.fstat(births).st_size
     os.write(births, b"+")
     lives = script["lives"]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Life(int(sys.argv[3]), commands).live(lives[min(before, len(lives) - 1)])
+    Life(int(sys.argv[2]), commands).live(lives[min(before, len(lives) - 1)])

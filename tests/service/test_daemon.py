@@ -166,9 +166,10 @@ async def test_an_ear_that_hears_already_is_ended_where_somebody_has_muted_meanw
     house.paths.create()
     MuteSwitch(house.paths.state).set(on=muted)
     starter = EarStarter()
-    starter.start_ahead(house.config.ear(), fake.command)
-    assert starter._ahead is not None
-    process = starter._ahead.process.result()
+    starter.prepare(fake.command)
+    starter.begin_ahead(house.config.ear())
+    assert starter._ready is not None
+    process = starter._ready.process.result()
     await house.until(lambda: fake.born == 1)
     async with house.running(fake, ear_starter=starter):
         assert (await house.ask("status"))["muted"] is muted

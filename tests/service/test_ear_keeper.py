@@ -252,20 +252,20 @@ async def test_while_a_device_is_away_an_ear_is_ready_and_it_is_the_one_that_hea
     home = house([fault(FaultKind.DENIED, "no access")], HEARING)
     home.keeper.start(muted=False)
     await home.state(State.FAULTED)
-    ready = home.keeper._starter._ahead
+    ready = home.keeper._starter._ready
     assert ready is not None
     assert home.fake.born == 1, "it opens nothing before there is something to hear"
     home.keeper.devices_changed()
     await home.until(wire.Opened)
     assert home.pid == ready.process.result().pid
-    assert home.keeper._starter._ahead is None
+    assert home.keeper._starter._ready is None
 
 
 async def test_who_mutes_while_the_device_is_away_leaves_no_ear_behind(house: MakeHouse) -> None:
     home = house([fault(FaultKind.DENIED, "no access")], HEARING)
     home.keeper.start(muted=False)
     await home.state(State.FAULTED)
-    ready = home.keeper._starter._ahead
+    ready = home.keeper._starter._ready
     assert ready is not None
     await home.keeper.mute()
     process = ready.process.result()

@@ -20,9 +20,10 @@ SETTINGS = EarSettings(SourceSettings(device="USB"))
 
 INSPECTOR = """
 import json, os, sys
-pipe, commands = int(sys.argv[2]), int(sys.argv[3])
+pipe, commands = int(sys.argv[1]), int(sys.argv[2])
 os.write(pipe, json.dumps({
-    "settings": sys.argv[1],
+    "begin": os.read(commands, 65536).decode(),
+    "arguments": sys.argv[1:],
     "session": os.getsid(0) == os.getpid(),
     "stdin": os.read(0, 1).decode(),
     "open": sorted(int(name) for name in os.listdir("/proc/self/fd")),
@@ -32,7 +33,9 @@ os.write(pipe, json.dumps({
 
 
 def spawn(directory: Path, *acts: Act) -> EarProcess:
-    return EarProcess(SETTINGS, FakeEar(directory, list(acts)).command)
+    ear = EarProcess(FakeEar(directory, list(acts)).command)
+    ear.begin(SETTINGS)
+    return ear
 
 
 def read_all(descriptor: int) -> bytes:
@@ -44,7 +47,8 @@ def read_all(descriptor: int) -> bytes:
 
 def inspect() -> dict[str, object]:
     environment = {**os.environ, "NOTIFY_SOCKET": "/x", "CREDENTIALS_DIRECTORY": "/y", "KEEP": "1"}
-    ear = EarProcess(SETTINGS, (sys.executable, "-c", INSPECTOR), environment)
+    ear = EarProcess((sys.executable, "-c", INSPECTOR), environment)
+    ear.begin(SETTINGS)
     seen: dict[str, object] = json.loads(read_all(ear.pipe))
     assert ear.reap() == "exit code 0"
     ear.close()
@@ -53,7 +57,10 @@ def inspect() -> dict[str, object]:
 
 def test_an_ear_gets_its_settings_and_two_channels_and_nothing_else_of_ours() -> None:
     seen = inspect()
-    assert EarSettings.from_json(str(seen["settings"])) == SETTINGS
+    begin = wire.decode_command(str(seen["begin"]).encode())
+    assert isinstance(begin, wire.Begin)
+    assert EarSettings.from_json(begin.settings) == SETTINGS
+    assert len(str(seen["arguments"])) < 20, "a command may be given a secret, and ps shows this"
     descriptors = seen["open"]
     assert isinstance(descriptors, list)
     assert len(descriptors) == 6, "0, 1, 2, the pipe, the commands, and the listing itself"
@@ -126,7 +133,7 @@ def test_a_command_to_an_ear_that_is_gone_or_does_not_listen_never_waits(tmp_pat
 def test_a_program_that_does_not_exist_raises_and_leaves_nothing_open() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(FileNotFoundError):
-        EarProcess(SETTINGS, ("/nonexistent/ear",))
+        EarProcess(("/nonexistent/ear",))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

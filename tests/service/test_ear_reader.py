@@ -60,7 +60,8 @@ class Bench:
         self.losses = Losses()
         self.events: list[EarEvent] = []
         self._queue: queue.Queue[EarEvent] = queue.Queue()
-        self.process = EarProcess(EarSettings(), FakeEar(directory, list(acts)).command)
+        self.process = EarProcess(FakeEar(directory, list(acts)).command)
+        self.process.begin(EarSettings())
         self.reader = EarReader(
             self.process,
             self.log,

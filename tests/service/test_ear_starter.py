@@ -8,7 +8,6 @@ import sys
 import threading
 import wave
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,8 +28,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, EarProcess]]:
     """What is started instead of ears, each with the thread that did it: it waits for its end."""
     found: list[tuple[int, EarProcess]] = []
 
-    def start(settings: EarSettings, command: Sequence[str]) -> EarProcess:
-        process = EarProcess(settings, (sys.executable, "-c", "import time; time.sleep(60)"))
+    def start(command: Sequence[str]) -> EarProcess:
+        process = EarProcess((sys.executable, "-c", "import time; time.sleep(60)"))
         found.append((threading.get_ident(), process))
         return process
 
@@ -76,19 +75,18 @@ def test_all_are_started_by_one_thread_that_is_not_the_caller(
     started: list[tuple[int, EarProcess]],
 ) -> None:
     starter = EarStarter()
-    starter.start_ahead(SETTINGS)
+    starter.prepare()
     end(starter.start(SETTINGS))
-    end(starter.start(SETTINGS))
-    starter.keep_ready(SETTINGS)
     end(starter.start(SETTINGS))
     threads = {thread for thread, _ in started}
-    assert (len(threads), len(started)) == (1, 3)
+    assert (len(threads), len(started)) == (1, 2)
     assert threading.get_ident() not in threads
 
 
-def test_one_started_ahead_is_given_out_once(started: list[tuple[int, EarProcess]]) -> None:
+def test_one_that_is_ready_is_given_out_once(started: list[tuple[int, EarProcess]]) -> None:
     starter = EarStarter()
-    starter.start_ahead(SETTINGS)
+    starter.prepare()
+    starter.prepare()  # there is one already
     first, second = starter.start(SETTINGS), starter.start(SETTINGS)
     assert [process for _, process in started] == [first, second]
     assert first.pid != second.pid
@@ -97,11 +95,12 @@ def test_one_started_ahead_is_given_out_once(started: list[tuple[int, EarProcess
 
 
 @pytest.mark.parametrize("wanted", [(OTHERS, COMMAND), (SETTINGS, ("another",))])
-def test_one_started_ahead_for_something_else_is_ended_first(
+def test_one_that_hears_something_else_is_ended_first(
     started: list[tuple[int, EarProcess]], wanted: tuple[EarSettings, tuple[str, ...]]
 ) -> None:
     starter = EarStarter()
-    starter.start_ahead(SETTINGS, COMMAND)
+    starter.prepare(COMMAND)
+    starter.begin_ahead(SETTINGS)
     process = starter.start(*wanted)
     assert len(started) == 2
     assert not runs(started[0][1].pid)
@@ -111,7 +110,7 @@ def test_one_started_ahead_for_something_else_is_ended_first(
 
 def test_one_that_nobody_wants_is_ended(started: list[tuple[int, EarProcess]]) -> None:
     starter = EarStarter()
-    starter.start_ahead(SETTINGS)
+    starter.prepare()
     starter.drop()
     later = starter.start(SETTINGS)  # the same thread does one after the other
     assert not runs(started[0][1].pid)
@@ -119,7 +118,7 @@ def test_one_that_nobody_wants_is_ended(started: list[tuple[int, EarProcess]]) -
     end(later)
 
 
-def test_one_that_could_not_be_started_ahead_fails_when_it_is_asked_for(
+def test_one_that_could_not_be_made_ready_fails_when_it_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(*_: object) -> EarProcess:
@@ -127,38 +126,30 @@ def test_one_that_could_not_be_started_ahead_fails_when_it_is_asked_for(
 
     monkeypatch.setattr(ear_starter, "EarProcess", refuse)
     starter = EarStarter()
-    starter.start_ahead(SETTINGS)
+    starter.prepare()
+    starter.begin_ahead(SETTINGS)
     with pytest.raises(OSError, match="Resource temporarily unavailable"):
         starter.start(SETTINGS)
 
 
-def test_one_kept_ready_opens_nothing_until_it_is_wanted(recording: EarSettings) -> None:
-    starter = EarStarter()
-    starter.keep_ready(recording)
-    starter.keep_ready(recording)  # it is there already
-    ready = starter._ahead
-    assert ready is not None
-    assert reads(ready.process.result(), 1) == b""
-    process = starter.start(recording)
-    assert process is ready.process.result()
-    assert isinstance(Decoder().feed(reads(process, 20))[0], Opened)
-    end(process)
-
-
-def test_one_kept_ready_is_given_up_for_other_settings(
-    started: list[tuple[int, EarProcess]],
+def test_one_that_is_ready_has_opened_nothing_and_is_told_once_to_begin(
+    recording: EarSettings,
 ) -> None:
     starter = EarStarter()
-    starter.keep_ready(SETTINGS)
-    starter.keep_ready(OTHERS)
-    process = starter.start(OTHERS)
-    assert [each.pid for _, each in started][1:] == [process.pid]
-    assert not runs(started[0][1].pid)
+    starter.prepare()
+    assert starter._ready is not None
+    ready = starter._ready.process.result()
+    assert reads(ready, 1) == b""
+    starter.begin_ahead(recording)
+    first = reads(ready, 20)
+    assert isinstance(Decoder().feed(first)[0], Opened)
+    process = starter.start(recording)
+    assert process is ready
     end(process)
 
 
-def test_one_kept_ready_ends_with_main(recording: EarSettings) -> None:
-    process = EarProcess(replace(recording, stands_by=True))
+def test_one_that_is_ready_ends_with_main() -> None:
+    process = EarProcess()
     assert reads(process, 1) == b""
     process._commands.close()
     assert process.reap() == "exit code 1"

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 from stt_edge.cli.common import add_config_option, config_path, load_config
 
 if TYPE_CHECKING:
-    from stt_edge.config.settings import Config
     from stt_edge.service.ear_starter import EarStarter
-    from stt_edge.service.paths import Paths
 
 HELP = "Listen, transcribe and write records, in the foreground, until SIGTERM or Ctrl-C."
 EPILOG = """\
@@ -37,8 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; returns its exit code."""
-    from stt_edge.service import garbage, landlock, logs
     from stt_edge.service.ear_starter import EarStarter
+
+    # Both have much to load: the ear begins with it, and hears while main still does.
+    ear_starter = EarStarter()
+    ear_starter.prepare()
+    try:
+        return _run_daemon(args, ear_starter)
+    finally:
+        ear_starter.drop()
+
+
+def _run_daemon(args: argparse.Namespace, ear_starter: EarStarter) -> int:
+    from stt_edge.service import garbage, landlock, logs
+    from stt_edge.service.mute_switch import MuteSwitch
     from stt_edge.service.paths import daemon_paths, instance_of
 
     garbage.put_off()
@@ -46,29 +56,16 @@ def run(args: argparse.Namespace) -> int:
     logs.configure(args.log_level)
     config = load_config(given)
     paths = daemon_paths(instance_of(config_path(given), args.instance))
-    ear_starter = EarStarter()
+    if config.audio.is_device and not MuteSwitch(paths.state).is_on():
+        ear_starter.begin_ahead(config.ear())
     landlock.shut_main_out()
-    _start_hearing(config, paths, ear_starter)
 
     import asyncio
 
     from stt_edge.service.daemon import Daemon
 
-    daemon = Daemon(
-        config,
-        lambda: load_config(given),
-        paths,
-        ear_starter=ear_starter,
-    )
+    daemon = Daemon(config, lambda: load_config(given), paths, ear_starter=ear_starter)
     try:
         return asyncio.run(daemon.run())
     finally:
         logs.flush()
-
-
-def _start_hearing(config: Config, paths: Paths, ear_starter: EarStarter) -> None:
-    """Start the ear while there is still much to load: what is said before it hears is lost."""
-    from stt_edge.service.mute_switch import MuteSwitch
-
-    if config.audio.is_device and not MuteSwitch(paths.state).is_on():
-        ear_starter.start_ahead(config.ear())

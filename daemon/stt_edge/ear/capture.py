@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Any, Final
@@ -88,11 +87,6 @@ class DeviceSource:
         self._lost: type[Exception] = OSError
         self._resampler: Resampler | None = None
         self._rest = b""
-
-    def load(self) -> None:
-        """Load PortAudio and ALSA; no device is looked at."""
-        with contextlib.suppress(DeviceError):
-            _portaudio()
 
     def prepare(self) -> None:
         """Do nothing: a device needs nothing that the sandbox forbids."""

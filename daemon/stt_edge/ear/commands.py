@@ -19,24 +19,40 @@ class Commands:
         """Take the file descriptor."""
         self._socket = socket
         self._rest = b""
+        self._unseen: list[Command] = []
+        """What came together with ``Begin``, after it."""
         os.set_blocking(socket, False)
 
     @property
     def is_closed(self) -> bool:
         """Whether main has gone."""
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return any(event & select.POLLHUP for _, event in poll.poll(0))
+        return bool(self._poll(0) & select.POLLHUP)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing has come that has not been received."""
+        return not self._poll(0)
+
+    def wait_for_begin(self) -> Begin:
+        """Wait for the first ``Begin``, and return it. Raises like ``received``."""
+        while True:
+            commands = iter(self.received())
+            for command in commands:
+                if isinstance(command, Begin):
+                    self._unseen = list(commands)
+                    return command
+            self._poll(None)
 
     def received(self) -> list[Command]:
         """Return the commands that have come since the last call.
 
         Raises WireError when something else has come, BrokenPipeError when main has gone.
         """
+        unseen, self._unseen = self._unseen, []
         try:
             data = os.read(self._socket, _READ_BYTES)
         except BlockingIOError:
-            return []
+            return unseen
         except ConnectionResetError:
             data = b""
         if not data:
@@ -44,11 +60,9 @@ class Commands:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LINE_BYTES:
             raise WireError("a command without an end")
-        return [decode_command(line) for line in lines if line]
+        return unseen + [decode_command(line) for line in lines if line]
 
-    def wait_for_begin(self) -> None:
-        """Wait until main says ``Begin``. Raises like ``received``."""
+    def _poll(self, timeout_ms: int | None) -> int:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        while Begin() not in self.received():
-            poll.poll()
+        return sum(event for _, event in poll.poll(timeout_ms))

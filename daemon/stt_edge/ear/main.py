@@ -1,14 +1,15 @@
-"""The program of the ear: ``python -m stt_edge.ear SETTINGS PIPE COMMANDS``.
+"""The program of the ear: ``python -m stt_edge.ear PIPE COMMANDS``.
 
-SETTINGS is ``EarSettings`` as JSON, PIPE the file descriptor of a pipe to write messages to, and
-COMMANDS that of a socketpair to read commands from. Exit codes: 0 the source has ended or main
-said so, 69 it could not be opened or was lost (a ``Fault`` says why), 1 main is gone.
+PIPE is the file descriptor of a pipe to write messages to, and COMMANDS that of a socketpair to
+read commands from; the first is ``Begin``. Exit codes: 0 the source has ended or main said so, 69
+it could not be opened or was lost (a ``Fault`` says why), 1 main is gone.
 
 Nothing heavy is imported before the kernel has been told to end this process with its parent.
 """
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -32,11 +33,30 @@ def main(
     """Listen as ``argv`` (without the program's name) says; return the exit code."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings = EarSettings.from_json(argv[0])
-    pipe, commands = int(argv[1]), Commands(int(argv[2]))
+    pipe, commands = int(argv[0]), Commands(int(argv[1]))
     if commands.is_closed:  # it died before that could be arranged
         return ExitCode.FAILED
+    if commands.is_silent:
+        _load()
+    try:
+        settings = EarSettings.from_json(commands.wait_for_begin().settings)
+        return _listen(settings, pipe, commands, make_detector)
+    except BrokenPipeError:
+        return ExitCode.FAILED
 
+
+def _load() -> None:
+    """Load what a device takes while nothing is wanted yet; what fails will fail again then."""
+    with contextlib.suppress(ImportError, OSError):
+        from stt_edge.ear import capture, detector, portaudio, process  # noqa: F401
+
+
+def _listen(
+    settings: EarSettings,
+    pipe: int,
+    commands: Commands,
+    make_detector: Callable[[GateSettings], SpeechDetector] | None,
+) -> int:
     from stt_edge.ear.process import Ear
 
     with Chatter() as chatter:
@@ -51,13 +71,7 @@ def main(
             before_opening=lambda: _confine(chatter),
             chatter=chatter,
         )
-        try:
-            if settings.stands_by:
-                source.load()
-                commands.wait_for_begin()
-            return ear.run()
-        except BrokenPipeError:
-            return ExitCode.FAILED
+        return ear.run()
 
 
 def make_source(settings: SourceSettings, chatter: Chatter) -> Source:

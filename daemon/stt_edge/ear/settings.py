@@ -1,4 +1,4 @@
-"""What the ear is told when it is started: one JSON object in its first argument."""
+"""What the ear is told when it is to begin: one JSON object, in ``Begin``."""
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ class EarSettings:
 
     source: SourceSettings = field(default_factory=SourceSettings)
     gate: GateSettings = field(default_factory=GateSettings)
-    stands_by: bool = False
-    """Load everything, and open the source when main says ``Begin``."""
 
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""
@@ -46,4 +44,4 @@ class EarSettings:
         source = body["source"]
         if source["command"] is not None:
             source["command"] = tuple(source["command"])
-        return cls(SourceSettings(**source), GateSettings(**body["gate"]), body["stands_by"])
+        return cls(SourceSettings(**source), GateSettings(**body["gate"]))

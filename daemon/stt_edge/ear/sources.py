@@ -35,9 +35,6 @@ class Source(Protocol):
     can_wait: bool
     """Nothing is lost when it is read late."""
 
-    def load(self) -> None:
-        """Load what takes long, and touch nothing; where that fails, ``open`` says so."""
-
     def prepare(self) -> None:
         """Do what the sandbox would forbid. Raises DeviceError."""
 
@@ -83,9 +80,6 @@ class FileSource:
         self._recording: Recording | None = None
         self._start_ns = 0
         self._end = 0
-
-    def load(self) -> None:
-        """Do nothing: a recording does not come and go."""
 
     def prepare(self) -> None:
         """Do nothing: a decoder is better off in the sandbox."""
@@ -137,9 +131,6 @@ class CommandSource:
         self._argv = settings.command
         self._block_bytes = ms_to_samples(settings.block_ms) * SAMPLE_BYTES
         self._process: subprocess.Popen[bytes] | None = None
-
-    def load(self) -> None:
-        """Do nothing: the program loads what it needs."""
 
     def prepare(self) -> None:
         """Start the program: it is not the ear, and may need a network. Raises DeviceError."""

@@ -183,10 +183,13 @@ class LevelRate:
 
 @frozen
 class Begin:
-    """Open the source: said to an ear that stands by."""
+    """Open the source and listen: the first command. Until then nothing is opened."""
+
+    settings: str
+    """``EarSettings`` as JSON."""
 
 
-Command = GateSettings | Stop | LevelRate | Begin
+Command = Begin | GateSettings | Stop | LevelRate
 
 _KINDS: Final[tuple[type, ...]] = (
     Opened,
@@ -201,10 +204,10 @@ _KINDS: Final[tuple[type, ...]] = (
 )
 _CODE_OF: Final = {kind: code for code, kind in enumerate(_KINDS)}
 _COMMANDS: Final[dict[str, type]] = {
+    "begin": Begin,
     "gate": GateSettings,
     "stop": Stop,
     "level": LevelRate,
-    "begin": Begin,
 }
 _NAME_OF: Final = {kind: name for name, kind in _COMMANDS.items()}
 _ENUMS: Final[dict[tuple[type, str], type[StrEnum]]] = {

@@ -72,8 +72,9 @@ def listen(
 
     A process of its own does it: some devices hang when they are opened, and it can be killed.
     """
-    ear = EarProcess(EarSettings(source, GateSettings(confirm="none")), ear_command)
+    ear = EarProcess(ear_command)
     try:
+        ear.begin(EarSettings(source, GateSettings(confirm="none")))
         ear.send(LevelRate(_REPORTS_HZ))
         heard = _listen(ear.pipe, round(seconds * SAMPLE_RATE), source, patience_s + seconds)
         ear.send(Stop(StopMode.STOP))

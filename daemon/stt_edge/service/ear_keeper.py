@@ -249,7 +249,7 @@ class EarKeeper:
         for effect in effects:
             self._do(effect)
         if after.state in keeper.WAITING:
-            self._starter.keep_ready(self._settings, self._command)
+            self._starter.prepare(self._command)
         else:
             self._starter.drop()
         if after.state is State.MUTED:

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from stt_edge.ear.settings import EarSettings
-from stt_edge.ear.wire import Command, encode_command
+from stt_edge.ear.wire import Begin, Command, encode_command
 
 EAR_COMMAND: Final = (sys.executable, "-P", "-m", "stt_edge.ear")
-"""Followed by the settings, the pipe's and the command channel's file descriptors."""
+"""Followed by the pipe's and the command channel's file descriptors."""
 
 _GRACE_S: Final = 2.0
 _NOT_FOR_THE_EAR: Final = frozenset(
@@ -30,12 +30,12 @@ class EarProcess:
 
     def __init__(
         self,
-        settings: EarSettings,
         command: Sequence[str] = EAR_COMMAND,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """Start it. Raises OSError when there is no such program, or no process to be had.
+        """Start it; it waits for ``begin``.
 
+        Raises OSError when there is no such program, or no process to be had.
         Call from a thread that lives as long as the daemon: the ear asks the kernel to be killed
         together with the *thread* that started it.
         """
@@ -48,7 +48,7 @@ class EarProcess:
         self._is_closed = False
         try:
             self._process = subprocess.Popen(
-                [*command, settings.to_json(), str(pipe_end), str(commands_end.fileno())],
+                [*command, str(pipe_end), str(commands_end.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=errors_end,
                 stderr=errors_end,
@@ -70,6 +70,10 @@ class EarProcess:
     def pid(self) -> int:
         """The ear's process id."""
         return self._process.pid
+
+    def begin(self, settings: EarSettings) -> None:
+        """Have it open its source and listen; one that is gone has said so in its pipe."""
+        self.send(Begin(settings.to_json()))
 
     def send(self, command: Command) -> bool:
         """Send a command; return whether the ear can be reached. Never waits."""

@@ -60,7 +60,8 @@ async def hear_gated(job: FileJob, settings: EarSettings, around: Surroundings) 
     """
     ear = _Ear(job, around)
     log = JobLog(job, around, asyncio.get_running_loop())
-    process = EarProcess(settings)
+    process = EarProcess()
+    process.begin(settings)
     reader = EarReader(
         process,
         log,

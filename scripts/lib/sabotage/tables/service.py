@@ -50,7 +50,7 @@ TABLE: Final = (
         (
             Edit(
                 "service.ear_keeper",
-                "            self._starter.keep_ready(self._settings, self._command)\n",
+                "            self._starter.prepare(self._command)\n",
                 "            pass\n",
             ),
         ),
@@ -58,7 +58,13 @@ TABLE: Final = (
     ),
     Sabotage(
         "an ear that is kept ready opens nothing",
-        (Edit("ear.main", "                commands.wait_for_begin()\n", ""),),
+        (
+            Edit(
+                "ear.main",
+                "        settings = EarSettings.from_json(commands.wait_for_begin().settings)\n",
+                "        settings = EarSettings()\n",
+            ),
+        ),
         ("service/test_ear_starter.py",),
     ),
     Sabotage(
