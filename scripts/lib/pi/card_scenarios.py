@@ -273,7 +273,11 @@ def _away(room: PiRoom, after_s: float, seconds: float) -> float:
 
 
 def _back(room: PiRoom, after_s: float) -> float:
-    """Wait until the journal says that it hears again; return when that was."""
+    """Wait until the journal says that it hears again; return when that was.
+
+    Asking takes the processor from the one that is asked about, so that is not done at first.
+    """
+    room.machine.pause(AGAIN_S + 1)
     return monotonic_s(room.wait_entry(DEVICE_BACK, after_s))
 
 
