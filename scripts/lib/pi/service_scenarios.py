@@ -43,14 +43,14 @@ def is_installed_by_apt_without_a_network(house: House) -> str:
 
 
 def starts_and_hears(house: House) -> str:
-    """From the start of the process to READY, and to the first block of the card."""
+    """From the start of the process to READY, and until systemctl returns."""
     room = house.room()
     found = [_start(room) for _ in range(3)]
     ready_s = [ready for ready, _ in found]
-    hearing_s = [hearing for _, hearing in found]
-    expect(min(ready_s) <= READY_S, f"ready within {READY_S:.0f} s: {ready_s}")
     times = ", ".join(f"{each:.1f}" for each in ready_s)
-    return f"READY after {times} s, hearing after {', '.join(f'{s:.1f}' for s in hearing_s)} s"
+    expect(min(ready_s) <= READY_S, f"ready within {READY_S:.0f} s, not {times}")
+    active = ", ".join(f"{each:.1f}" for _, each in found)
+    return f"READY after {times} s, active after {active} s"
 
 
 def readme_leads_to_a_transcript(house: House) -> str:
@@ -180,8 +180,8 @@ def _start(room: PiRoom) -> tuple[float, float]:
     room.machine.run(f"systemctl start {UNIT}", timeout_s=120)
     entry = room.wait_entry(f"-u {UNIT} {STARTED}", after_s, 120)
     begun_s = int(room.show("ExecMainStartTimestampMonotonic")) / 1e6
-    ready_s = int(room.show("ActiveEnterTimestampMonotonic")) / 1e6
-    return ready_s - begun_s, monotonic_s(entry) - begun_s
+    active_s = int(room.show("ActiveEnterTimestampMonotonic")) / 1e6
+    return monotonic_s(entry) - begun_s, active_s - begun_s
 
 
 def _cost(room: PiRoom, pid: int) -> dict[str, float]:
