@@ -53,32 +53,51 @@ async def watch(snd: Path, bell: Bell) -> Iterator[DeviceWatch]:  # type: ignore
 
 
 @pytest.mark.usefixtures("watch")
-async def test_a_card_that_comes_gets_its_group_and_goes_is_noticed(snd: Path, bell: Bell) -> None:
-    node = snd / "pcmC1D0c"
-    node.touch()
+async def test_a_card_is_there_when_all_its_nodes_are_and_we_may_use_them(
+    snd: Path, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_over: set[Path] = set()
+    # Root may use everything: the file system cannot say it to every tester.
+    monkeypatch.setattr(device_watch.os, "access", lambda path, _: path in handed_over)
+    pcm, control = snd / "pcmC1D0c", snd / "controlC1"
+    pcm.touch()
+    handed_over.add(pcm)
+    pcm.chmod(0o660)
+    assert not await bell.rings(), "there is no control yet"
+    control.touch()
+    assert not await bell.rings(), "which is not ours yet"
+    handed_over.add(control)
+    control.chmod(0o660)
     assert await bell.rings()
-    node.chmod(0o660)
-    assert await bell.rings()
-    node.unlink()
+    pcm.unlink()
     assert await bell.rings()
 
 
 @pytest.mark.usefixtures("watch")
-async def test_a_device_that_may_not_be_used_yet_is_waited_for(
+async def test_a_card_does_not_wait_for_another(
     snd: Path, bell: Bell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = snd / "pcmC1D0c"
-    # Root may use everything: the file system cannot say it to every tester.
-    monkeypatch.setattr(device_watch.os, "access", lambda path, _: path != node)
-    node.touch()
-    assert not await bell.rings()
-    node.chmod(0o660)
+    (snd / "controlC1").touch()
     assert await bell.rings()
+    monkeypatch.setattr(device_watch.os, "access", lambda path, _: path.name != "controlC1")
+    (snd / "pcmC10D0c").touch()
+    assert not await bell.rings()
+    (snd / "controlC10").touch()
+    assert await bell.rings()
+
+
+@pytest.mark.usefixtures("watch")
+async def test_what_belongs_to_no_card_is_no_change(snd: Path, bell: Bell) -> None:
+    (snd / "controlC1").touch()
+    assert await bell.rings()
+    for name in ("seq", "timer", "by-id"):
+        (snd / name).touch()
+    assert not await bell.rings()
 
 
 @pytest.mark.usefixtures("watch")
 async def test_using_a_device_is_not_a_change(snd: Path, bell: Bell) -> None:
-    node = snd / "pcmC0D0c"
+    node = snd / "controlC0"
     node.touch()
     assert await bell.rings()
     with node.open("r+b") as device:
@@ -99,6 +118,7 @@ async def test_the_first_card_of_a_machine_makes_the_directory_and_is_noticed(
     snd.rmdir()
     await bell.rings()
     snd.mkdir()
+    (snd / "controlC0").touch()
     assert await bell.rings()
     (snd / "pcmC0D0c").touch()
     assert await bell.rings()
@@ -107,6 +127,7 @@ async def test_the_first_card_of_a_machine_makes_the_directory_and_is_noticed(
 async def test_a_machine_without_sound_can_be_watched(tmp_path: Path, bell: Bell) -> None:
     watch = DeviceWatch(bell, tmp_path / "snd")
     (tmp_path / "snd").mkdir()
+    (tmp_path / "snd" / "controlC0").touch()
     assert await bell.rings()
     watch.close()
     watch.close()

@@ -18,6 +18,8 @@ _MOVED_TO: Final = 0x80
 _CREATE: Final = 0x100
 _DELETE: Final = 0x200
 _EVENT: Final = struct.Struct("iIII")
+_CARD: Final = re.compile(r"C\d+(?=D|$)")
+"""In ``controlC1``, ``pcmC1D0c``, ``hwC1D0``, ``midiC1D0``."""
 _READ_BYTES: Final = 1 << 14
 
 _SERVERS: Final = frozenset(("default", "jack", "pipewire", "pulse"))
@@ -64,13 +66,32 @@ class DeviceWatch:
             name = os.fsdecode(data[_EVENT.size : _EVENT.size + length].rstrip(b"\0"))
             data = data[_EVENT.size + length :]
             if watch != self._parent:
-                # A node that is not yet ours will be handed to us, which is another change.
-                changed |= not mask & _CREATE or os.access(self._directory / name, os.R_OK)
+                changed |= bool(mask & _DELETE) or self._is_ready(name)
             elif name == self._directory.name:
                 self._inner = self._add_inner()
-                changed = True
+                changed |= any(map(self._is_ready, self._nodes()))
         if changed:
             self._on_change()
+
+    def _is_ready(self, name: str) -> bool:
+        """Return whether the card of a node can be opened.
+
+        Its nodes are made one by one, the control last, and handed to their group in any order. To
+        try earlier is to fail, and to wait for the next try.
+        """
+        card = _CARD.search(name)
+        if card is None:
+            return False
+        nodes = [node for node in self._nodes() if _CARD.findall(node) == [card[0]]]
+        return f"control{card[0]}" in nodes and all(
+            os.access(self._directory / node, os.R_OK) for node in nodes
+        )
+
+    def _nodes(self) -> list[str]:
+        try:
+            return [node.name for node in self._directory.iterdir()]
+        except OSError:  # gone again
+            return []
 
 
 def is_sound_server(device: str, configurations: Iterable[Path]) -> bool:

@@ -72,8 +72,8 @@ TABLE: Final = (
         (
             Edit(
                 "service.device_watch",
-                "changed |= not mask & _CREATE or os.access(self._directory / name, os.R_OK)",
-                "changed = True",
+                "            os.access(self._directory / node, os.R_OK) for node in nodes\n",
+                "            True for node in nodes\n",
             ),
         ),
         ("service/test_device_watch.py",),
