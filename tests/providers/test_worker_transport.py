@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 import pytest_asyncio
@@ -23,6 +23,7 @@ from stt_edge.providers import pocketsphinx
 from stt_edge.providers.base import Finalized, Provider, Transport, TransportClosedError
 from stt_edge.providers.pocketsphinx import Options
 from stt_edge.providers.transports.worker import WorkerHost
+from stt_edge.providers.transports.worker_process import WorkerProcess
 from tests.providers.client import Client, using
 
 pytest.importorskip("pocketsphinx")
@@ -238,10 +239,32 @@ async def test_a_hint_alone_does_not_keep_the_worker_for_ever() -> None:
         await gone(pid)
 
 
+async def test_one_that_takes_longer_to_start_than_it_may_be_idle_is_ended_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = WorkerProcess.start
+
+    async def slowly(*arguments: Any) -> WorkerProcess:
+        await asyncio.sleep(0.3)
+        return await begin(*arguments)
+
+    monkeypatch.setattr(WorkerProcess, "start", slowly)
+    options = Options(phrases=PHRASES, idle_unload_s=0.1)
+    async with using(pocketsphinx.build("ps", options)) as provider:
+        assert provider.warm is not None
+        provider.warm()
+        async with asyncio.timeout(10):
+            while (pid := host_of(provider).pid) is None:
+                await asyncio.sleep(0.01)
+        await gone(pid)
+
+
 async def test_a_worker_that_died_unused_is_replaced_in_silence(provider: Provider) -> None:
     pid = await use(provider)
     os.kill(pid, signal.SIGKILL)
-    await gone(pid)
+    async with asyncio.timeout(10):
+        while host_of(provider).pid is not None:  # it is reaped before the loop hears of it
+            await asyncio.sleep(0.01)
     assert await use(provider) != pid
 
 

@@ -141,6 +141,8 @@ class WorkerHost:
             await self._ensure()
         except OSError as error:
             _log.debug("worker %s cannot be started: %s", self.name, error)  # a connect says so
+        if not self._use.locked():
+            self._wait_for_use()  # what ran out while it started found nothing to unload
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
