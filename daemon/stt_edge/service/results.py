@@ -163,7 +163,8 @@ class ResultWriter:
     async def drain(self, timeout_s: float | None) -> bool:
         """Wait until nothing is left to store; return whether that was reached."""
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
         except TimeoutError:
             return False
         return True

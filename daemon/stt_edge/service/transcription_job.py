@@ -210,7 +210,8 @@ class FileJob:
         if self._writing.done():
             self._writing.result()
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return await self.results.drain(timeout_s)

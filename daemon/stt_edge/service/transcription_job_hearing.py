@@ -187,7 +187,8 @@ class _Ear:
     async def gone_within(self, seconds: float) -> bool:
         """Wait; return whether the ear has ended. Raises LogError."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._gone.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._gone.wait()
         if self._log_failure:
             raise LogError(self._log_failure)
         return self._gone.is_set()

@@ -203,7 +203,8 @@ class Dispatcher:
     async def drain(self, timeout_s: float | None) -> bool:
         """Wait until every utterance that has ended has its record; return whether all have."""
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
         except TimeoutError:
             return False
         return True

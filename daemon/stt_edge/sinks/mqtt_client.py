@@ -72,7 +72,8 @@ class Client(aiomqtt.Client):
             with contextlib.suppress(OSError):  # it may be closed already
                 held.shutdown(socket.SHUT_RDWR)  # the library sees the end, and cleans up
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._closed.wait(), patience_s)
+                async with asyncio.timeout(patience_s):
+                    await self._closed.wait()
         self._fail_answers(aiomqtt.MqttError("The connection has ended."))
         if self._disconnected.done() and not self._disconnected.cancelled():
             self._disconnected.exception()  # looked at, or asyncio complains that nobody did

@@ -217,7 +217,8 @@ class WorkerTransport:
             self._unread.clear()
             process.post(Frame.numbered(FrameKind.CLOSE, self._number))
             try:
-                await asyncio.wait_for(self._over.wait(), _CLOSE_S)
+                async with asyncio.timeout(_CLOSE_S):
+                    await self._over.wait()
             except TimeoutError:
                 _log.warning("worker %s does not let go and is killed", self._host.name)
             except asyncio.CancelledError:
