@@ -248,7 +248,7 @@ class EarKeeper:
             self._shown, self._since_s = after.shown, self._loop.time()
         for effect in effects:
             self._do(effect)
-        if after.state in keeper.WAITING:
+        if after.state in terms.WAITING:
             self._starter.prepare(self._command)
         else:
             self._starter.drop()

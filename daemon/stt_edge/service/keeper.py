@@ -64,8 +64,6 @@ from stt_edge.service.keeper_terms import (
 
 Step = tuple[Keeper, tuple[Effect, ...]]
 
-WAITING: Final = (State.ABSENT, State.BUSY, State.FAULTED)
-"""Without an ear, until there may be something to hear again."""
 _ENDING: Final = (State.RESTARTING, State.MUTING, State.STOPPING)
 
 _RETRY: Final = frozenset((TimerName.RETRY,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from stt_edge.ear.wire import StopMode
 from stt_edge.errors import FaultKind
@@ -29,6 +30,10 @@ class State(StrEnum):
     STOPPING = "stopping"
     """The ear is being ended for good."""
     FINISHED = "finished"
+
+
+WAITING: Final = frozenset((State.ABSENT, State.BUSY, State.FAULTED))
+"""Nothing is heard, against everybody's wish, until the source is tried again."""
 
 
 class TimerName(StrEnum):

@@ -10,11 +10,10 @@ from dataclasses import asdict, field, fields, replace
 from typing import Any, Final
 
 from stt_edge.frozen import frozen
-from stt_edge.service.keeper_terms import State
+from stt_edge.service.keeper_terms import WAITING, State
 
 _SLOW_START_S: Final = 10.0
 _SILENT_S: Final = 60.0
-_DEAF: Final = frozenset((State.ABSENT, State.BUSY, State.FAULTED))
 
 
 @frozen
@@ -301,7 +300,7 @@ def parse(body: Mapping[str, Any]) -> StatusDocument:
 
 def _ear_problems(ear: EarStatus) -> list[str]:
     trouble = ear.trouble or f"The ear is {ear.state}."
-    problems = [trouble] if ear.state in _DEAF or ear.trouble else []
+    problems = [trouble] if ear.state in WAITING or ear.trouble else []
     if not problems and ear.state == State.STARTING and ear.since_s > _SLOW_START_S:
         problems.append(f"No sound has come from the microphone for {duration(ear.since_s)}.")
     if ear.state == State.HEARING and ear.silent_s >= _SILENT_S:

@@ -18,7 +18,7 @@ from stt_edge.service.doctor.case import Case
 from stt_edge.service.doctor.child import run_module
 from stt_edge.service.doctor.finding import Finding, doubtful, failing, well
 from stt_edge.service.doctor.muting import is_muted
-from stt_edge.service.keeper_terms import State
+from stt_edge.service.keeper_terms import WAITING, State
 from stt_edge.service.status import EarStatus, duration
 
 _LISTEN_S: Final = 3.0
@@ -37,7 +37,6 @@ _TURN_DOWN: Final = "Turn its capture volume down in alsamixer, or move it away 
 _RESTART: Final = (
     "sudo systemctl restart stt-edge: which devices a unit may open is settled when it starts."
 )
-_DEAF: Final = frozenset((State.ABSENT, State.BUSY, State.FAULTED))
 
 Listen = Callable[..., Heard]
 
@@ -70,7 +69,7 @@ def _ask(case: Case, ear: EarStatus) -> Iterator[Finding]:
         remedy = "journalctl -u stt-edge tells what was tried."
         if ear.fault == "denied" and case.unit.active:
             remedy = _RESTART
-        make = failing if ear.state in _DEAF else doubtful
+        make = failing if ear.state in WAITING else doubtful
         yield make("device", f"{trouble} {asked}", remedy)
     else:
         yield well("device", f"{ear.device} {asked}.")
