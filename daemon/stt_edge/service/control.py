@@ -107,7 +107,8 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             try:
-                line = await asyncio.wait_for(reader.readline(), self._idle_s)
+                async with asyncio.timeout(self._idle_s):
+                    line = await reader.readline()
             except ValueError:  # too long; where the next request begins is not known
                 await _reply(writer, _refusal(f"A request is at most {MAX_REQUEST_BYTES} bytes."))
                 return
@@ -166,5 +167,6 @@ def _refusal(message: str, remedy: str = "", code: int = ExitCode.FAILED) -> dic
 
 async def _reply(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
     writer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
-    await asyncio.wait_for(writer.drain(), WRITE_S)
+    async with asyncio.timeout(WRITE_S):
+        await writer.drain()
     # A short answer is in the socket's buffer by now, and abort() does not take it back.

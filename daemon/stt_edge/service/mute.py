@@ -48,7 +48,8 @@ class MuteCommands:
         closing = asyncio.ensure_future(self._ear.mute())  # before the disk: privacy comes first
         warning = await self._remember(on=True)
         try:
-            await asyncio.wait_for(closing, self._close_s)
+            async with asyncio.timeout(self._close_s):
+                await closing
         except TimeoutError as error:
             raise TemporaryError(
                 "The device is not closed yet: its driver hangs.", "Unplug the microphone."

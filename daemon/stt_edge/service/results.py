@@ -18,6 +18,7 @@ from stt_edge.session.budget import Cost
 from stt_edge.store.store import Store
 from stt_edge.store.writer import StoreThread
 from stt_edge.utterance.log import UtteranceLog
+from stt_edge.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 
@@ -162,12 +163,7 @@ class ResultWriter:
 
     async def drain(self, timeout_s: float | None) -> bool:
         """Wait until nothing is left to store; return whether that was reached."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await is_set_within(self._empty, timeout_s)
 
     def _note_record(self, seq: int | None, record: Record | None) -> None:
         if seq is not None and record is not None:

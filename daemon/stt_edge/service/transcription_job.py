@@ -39,6 +39,7 @@ from stt_edge.store.lock import StateLock
 from stt_edge.store.store import FINISHED, Store
 from stt_edge.store.writer import StoreThread
 from stt_edge.utterance.log import UtteranceLog
+from stt_edge.waiting import is_set_within
 
 _BATCH: Final = 256
 _UNUSED_S: Final = 7 * 86_400.0
@@ -209,12 +210,7 @@ class FileJob:
         """
         if self._writing.done():
             self._writing.result()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return await self.results.drain(timeout_s)
+        return await is_set_within(self._idle, timeout_s) and await self.results.drain(timeout_s)
 
     async def records(self) -> list[Record]:
         """Return all records of the recording in the order of their start."""

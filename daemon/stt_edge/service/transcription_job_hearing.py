@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +29,7 @@ from stt_edge.service.ear_reader import EarEvent, EarGone, EarReader, EarSaid
 from stt_edge.service.intake import LogFailed, Losses
 from stt_edge.service.transcription_job import FileJob, Known
 from stt_edge.service.transcription_job_router import Window
+from stt_edge.waiting import is_set_within
 
 _LOOK_S: Final = 0.2
 _JOIN_S: Final = 5.0
@@ -186,12 +186,10 @@ class _Ear:
 
     async def gone_within(self, seconds: float) -> bool:
         """Wait; return whether the ear has ended. Raises LogError."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._gone.wait()
+        gone = await is_set_within(self._gone, seconds)
         if self._log_failure:
             raise LogError(self._log_failure)
-        return self._gone.is_set()
+        return gone
 
     def judge(self) -> None:
         """Raise InputError unless the recording was heard to its end."""

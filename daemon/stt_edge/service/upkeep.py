@@ -71,7 +71,8 @@ class Upkeep:
     async def look(self) -> None:
         """Bring up to date what the status does not know by itself, as far as that is quick."""
         with contextlib.suppress(StoreError, TimeoutError):
-            await asyncio.wait_for(self.retention.look(), _LOOK_S)
+            async with asyncio.timeout(_LOOK_S):
+                await self.retention.look()
 
     async def _metrics(self) -> str:
         await self.look()

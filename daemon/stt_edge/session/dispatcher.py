@@ -34,6 +34,7 @@ from stt_edge.session.ports import AudioLog, Listener, Results
 from stt_edge.session.progress import Progress
 from stt_edge.session.record import build_record
 from stt_edge.session.standing import PROOF_STREAMING_S, Health
+from stt_edge.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 
@@ -202,12 +203,7 @@ class Dispatcher:
 
     async def drain(self, timeout_s: float | None) -> bool:
         """Wait until every utterance that has ended has its record; return whether all have."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await is_set_within(self._idle, timeout_s)
 
     def stuck(self, within_s: float) -> bool:
         """Return whether nothing more will be finished within so many seconds."""

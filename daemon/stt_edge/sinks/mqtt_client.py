@@ -15,6 +15,8 @@ from typing import Any, Final
 import aiomqtt
 from paho.mqtt.client import MQTT_ERR_SUCCESS
 
+from stt_edge.waiting import is_set_within
+
 _DEFAULT_WINDOW: Final = 65_535
 FAILURE: Final = 0x80
 """Reason codes from here on say that it was not done (MQTT 5, section 2.4)."""
@@ -71,9 +73,7 @@ class Client(aiomqtt.Client):
         if isinstance(held, socket.socket):
             with contextlib.suppress(OSError):  # it may be closed already
                 held.shutdown(socket.SHUT_RDWR)  # the library sees the end, and cleans up
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
-                    await self._closed.wait()
+            await is_set_within(self._closed, patience_s)
         self._fail_answers(aiomqtt.MqttError("The connection has ended."))
         if self._disconnected.done() and not self._disconnected.cancelled():
             self._disconnected.exception()  # looked at, or asyncio complains that nobody did

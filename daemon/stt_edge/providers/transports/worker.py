@@ -18,6 +18,7 @@ from stt_edge.errors import FailureKind, ProviderError
 from stt_edge.providers.base import Outgoing, TransportClosedError
 from stt_edge.providers.transports.worker_process import WorkerProcess
 from stt_edge.providers.worker.frames import Frame, FrameKind
+from stt_edge.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 
@@ -217,10 +218,8 @@ class WorkerTransport:
             self._unread.clear()
             process.post(Frame.numbered(FrameKind.CLOSE, self._number))
             try:
-                async with asyncio.timeout(_CLOSE_S):
-                    await self._over.wait()
-            except TimeoutError:
-                _log.warning("worker %s does not let go and is killed", self._host.name)
+                if not await is_set_within(self._over, _CLOSE_S):
+                    _log.warning("worker %s does not let go and is killed", self._host.name)
             except asyncio.CancelledError:
                 self.abort()
                 raise

@@ -138,7 +138,8 @@ async def _address(options: Any, provider: Provider) -> Address | None:
     endpoint: Any = getattr(provider.make_transport(), "endpoint", None)
     if callable(endpoint):
         try:
-            endpoint = await asyncio.wait_for(asyncio.to_thread(endpoint), _ADDRESS_S)
+            async with asyncio.timeout(_ADDRESS_S):
+                endpoint = await asyncio.to_thread(endpoint)
         except TimeoutError:
             raise ProviderError(
                 FailureKind.TIMEOUT, "the credentials could not be had in time."
