@@ -67,6 +67,16 @@ async def use(provider: Provider) -> int:
     return pid
 
 
+async def hinted(provider: Provider) -> int:
+    """Say that somebody may speak; return the process id of the worker that starts."""
+    assert provider.warm is not None
+    provider.warm()
+    async with asyncio.timeout(10):
+        while (pid := host_of(provider).pid) is None:
+            await asyncio.sleep(0.01)
+    return pid
+
+
 async def test_connections_share_one_worker(provider: Provider) -> None:
     assert host_of(provider).pid is None
     assert await use(provider) == await use(provider)
@@ -219,11 +229,7 @@ async def test_an_idle_worker_is_ended_and_started_again_when_needed() -> None:
 async def test_a_hint_of_speech_starts_the_worker_that_is_used_then(provider: Provider) -> None:
     assert provider.warm is not None
     provider.warm()
-    provider.warm()
-    async with asyncio.timeout(10):
-        while host_of(provider).pid is None:
-            await asyncio.sleep(0.01)
-    pid = host_of(provider).pid
+    pid = await hinted(provider)
     provider.warm()
     assert await use(provider) == pid
 
@@ -231,12 +237,7 @@ async def test_a_hint_of_speech_starts_the_worker_that_is_used_then(provider: Pr
 async def test_a_hint_alone_does_not_keep_the_worker_for_ever() -> None:
     options = Options(phrases=PHRASES, idle_unload_s=0.1)
     async with using(pocketsphinx.build("ps", options)) as provider:
-        assert provider.warm is not None
-        provider.warm()
-        async with asyncio.timeout(10):
-            while (pid := host_of(provider).pid) is None:
-                await asyncio.sleep(0.01)
-        await gone(pid)
+        await gone(await hinted(provider))
 
 
 async def test_one_that_takes_longer_to_start_than_it_may_be_idle_is_ended_too(
@@ -251,12 +252,7 @@ async def test_one_that_takes_longer_to_start_than_it_may_be_idle_is_ended_too(
     monkeypatch.setattr(WorkerProcess, "start", slowly)
     options = Options(phrases=PHRASES, idle_unload_s=0.1)
     async with using(pocketsphinx.build("ps", options)) as provider:
-        assert provider.warm is not None
-        provider.warm()
-        async with asyncio.timeout(10):
-            while (pid := host_of(provider).pid) is None:
-                await asyncio.sleep(0.01)
-        await gone(pid)
+        await gone(await hinted(provider))
 
 
 async def test_a_worker_that_died_unused_is_replaced_in_silence(provider: Provider) -> None:
