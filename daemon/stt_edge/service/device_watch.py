@@ -66,10 +66,10 @@ class DeviceWatch:
             name = os.fsdecode(data[_EVENT.size : _EVENT.size + length].rstrip(b"\0"))
             data = data[_EVENT.size + length :]
             if watch != self._parent:
-                changed |= bool(mask & _DELETE) or self._is_ready(name)
+                changed = changed or bool(mask & _DELETE) or self._is_ready(name)
             elif name == self._directory.name:
                 self._inner = self._add_inner()
-                changed |= any(map(self._is_ready, self._nodes()))
+                changed = changed or any(map(self._is_ready, self._nodes()))
         if changed:
             self._on_change()
 

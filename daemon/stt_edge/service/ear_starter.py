@@ -25,6 +25,10 @@ class _Ready:
     settings: EarSettings | None = None
     """What it has been told to begin with."""
 
+    def fits(self, settings: EarSettings, command: Sequence[str]) -> bool:
+        """Return whether it is, or can be, an ear of these settings and this command."""
+        return self.settings in (None, settings) and self.command == tuple(command)
+
 
 class EarStarter:
     """A thread that starts ears and lives as long as the program: only it may be made to."""
@@ -57,8 +61,7 @@ class EarStarter:
 
         Raises OSError like ``EarProcess``.
         """
-        ready = self._ready
-        if ready and (ready.command, ready.settings or settings) != (tuple(command), settings):
+        if self._ready is not None and not self._ready.fits(settings, command):
             self.drop()
         self.prepare(command)
         ready, self._ready = self._ready, None

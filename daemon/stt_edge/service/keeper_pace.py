@@ -16,7 +16,7 @@ DIE_S: Final = 2.0
 BUSY_S: Final = 5.0
 FAULTED_S: Final = 30.0
 SETTLE_S: Final = 0.3
-"""A card that is plugged in makes its device nodes one by one; wait until they are all there."""
+"""Devices come in company: a hub with two cards, a card's rights after its nodes. Wait for calm."""
 STABLE_S: Final = 10.0
 """An ear that has heard for this long has left its failures behind."""
 SILENT_S: Final = 60.0
