@@ -24,8 +24,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import pytest
-
 SINK: Final = "mic"
 """The name of the null sink, and of the ALSA device that hears it."""
 
@@ -33,11 +31,10 @@ _PROGRAMS: Final = ("pulseaudio", "paplay", "pactl")
 _ALSA_CONFIG: Final = Path("/usr/share/alsa/alsa.conf")
 _START_S: Final = 10.0
 
-needs_pulse = pytest.mark.skipif(
-    not (all(map(shutil.which, _PROGRAMS)) and _ALSA_CONFIG.is_file()),
-    reason="needs pulseaudio, pulseaudio-utils and libasound2-plugins",
-)
-"""Put beside ``pytest.mark.sound`` on every test that uses a PulseMicrophone."""
+
+def is_possible() -> bool:
+    """Return whether everything that a PulseMicrophone needs is installed."""
+    return all(map(shutil.which, _PROGRAMS)) and _ALSA_CONFIG.is_file()
 
 
 class PulseMicrophone:

@@ -23,7 +23,8 @@ from stt_edge.service import paths
 from stt_edge.service.device_level import Level, measure
 from stt_edge.service.status import EarStatus
 from tests.fakes.control import AnsweringDaemon
-from tests.pulse import PulseMicrophone, needs_pulse
+from tests.marks import needs_pulse
+from tests.pulse import PulseMicrophone
 
 YETI = Card(2, "Yeti", (0, 1), "1-1.4", "Blue Yeti")
 TARGET = Target("plughw:CARD=Yeti,DEV=0", YETI.label, YETI, 0)

@@ -28,7 +28,8 @@ from stt_edge.ear.wire import (
 from stt_edge.errors import FaultKind
 from stt_edge.model import EndReason
 from tests.fakes.speech_model import SLOW_SILERO
-from tests.pulse import PulseMicrophone, needs_pulse
+from tests.marks import needs_pulse
+from tests.pulse import PulseMicrophone
 
 from .running import LOUDNESS, RunningEar
 from .test_process import loud

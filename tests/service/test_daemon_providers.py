@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from stt_edge.ear.decode import open_recording
-from tests.pulse import SINK, PulseMicrophone, needs_pulse
+from tests.marks import needs_pulse
+from tests.pulse import SINK, PulseMicrophone
 from tests.service.providers_room import Room, entry, room, sentence, simulator, text
 from tests.simulators.core import Simulator
 from tests.simulators.registry import simulator_class

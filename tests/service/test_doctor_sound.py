@@ -21,7 +21,8 @@ from stt_edge.service.doctor.finding import Finding, Level
 from stt_edge.service.doctor.sound import check_sound, hardware_rate, rate_finding
 from stt_edge.service.mute_switch import MuteSwitch
 from tests.fakes.ear import Act, FakeEar, fault
-from tests.pulse import PulseMicrophone, needs_pulse
+from tests.marks import needs_pulse
+from tests.pulse import PulseMicrophone
 from tests.service.doctoring import HEARING, case, found, levels, only, running, unit
 
 OPENED = wire.Opened("stream", "Yeti", 16_000, 1, 0, 12)

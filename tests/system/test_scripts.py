@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -49,3 +50,20 @@ def test_no_script_names_a_host_but_this_machine() -> None:
 def test_what_is_run_for_every_change_is_what_the_readme_tells_people_to_run() -> None:
     assert "exec scripts/test" in (ROOT / ".ci/run").read_text(encoding="utf-8")
     assert "\n    scripts/test\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_demonstration_needs_no_package_of_the_tests() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('pytest', 'pytest_asyncio', 'hypothesis')))\n"
+        "import scripts.lib.demo\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'daemon'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
