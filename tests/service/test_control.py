@@ -24,7 +24,7 @@ from stt_edge.errors import (
     TemporaryError,
     UnavailableError,
 )
-from stt_edge.service import control
+from stt_edge.service import control, control_client
 from stt_edge.service.control import MAX_CLIENTS, MAX_REQUEST_BYTES, ControlServer
 from stt_edge.service.control_client import NotRunningError, RefusedError, ask
 
@@ -66,8 +66,7 @@ async def raw(place: Path, data: bytes) -> dict[str, Any]:
     reader, writer = await asyncio.open_unix_connection(place)
     writer.write(data)
     answer: dict[str, Any] = json.loads(await asyncio.wait_for(reader.readline(), 5))
-    writer.close()
-    await writer.wait_closed()
+    writer.transport.abort()  # a server that refuses has not read what was sent, which is an error
     return answer
 
 
@@ -200,7 +199,9 @@ async def test_the_socket_of_a_killed_daemon_is_replaced(tmp_path: Path) -> None
     await server.close()
 
 
-async def test_a_closed_server_leaves_no_socket_and_may_start_again(tmp_path: Path) -> None:
+async def test_a_closed_server_leaves_no_socket_and_may_start_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     place = tmp_path / "control.sock"
     server = ControlServer(place, HANDLERS)
     await server.start()
@@ -214,6 +215,7 @@ async def test_a_closed_server_leaves_no_socket_and_may_start_again(tmp_path: Pa
     lingering.close()
     await server.start()
     await server.close()
+    assert caplog.messages == []
 
 
 async def test_a_place_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
@@ -254,6 +256,15 @@ def test_a_socket_that_may_not_be_used_names_the_group(
         ask([tmp_path / "control.sock"], "status")
     assert "usermod -aG stt-edge" in caught.value.remedy
     assert caught.value.exit_code == ExitCode.PERMISSION
+
+
+def test_a_refusal_is_heard_though_the_daemon_has_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b'{"ok": false, "error": "Too many clients.", "code": 75}\n')
+    theirs.close()
+    monkeypatch.setattr(control_client, "_connect", lambda *_: ours)
+    with pytest.raises(RefusedError, match="Too many clients"):
+        ask([Path("control.sock")], "status")
 
 
 def test_a_daemon_that_hangs_is_not_waited_for(tmp_path: Path) -> None:

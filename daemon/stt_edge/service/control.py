@@ -100,6 +100,8 @@ class ControlServer:
                 await self._serve(reader, writer)
         except (TimeoutError, ConnectionError):
             _log.debug("a control client was too slow, or left")
+        except asyncio.CancelledError:  # close(); Python 3.11 logs a handler that ends cancelled
+            pass
         finally:
             self._clients.discard(task)
             writer.transport.abort()

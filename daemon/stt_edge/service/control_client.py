@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Sequence
@@ -45,7 +46,8 @@ def ask(
     with _connect(sockets, timeout_s) as connection:
         request = json.dumps({"command": command, **arguments}).encode() + b"\n"
         try:
-            connection.sendall(request)
+            with contextlib.suppress(BrokenPipeError):  # it may have refused before it read
+                connection.sendall(request)
             answer = _receive(connection)
         except TimeoutError as error:
             raise TemporaryError(
