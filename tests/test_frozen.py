@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stt_edge.frozen import frozen
+from stt_edge.frozen import frozen, frozen_and_compiled
 
 
 @frozen
@@ -60,6 +60,12 @@ class Named:
         return f"<{self.name}>"
 
 
+@frozen_and_compiled
+class Often:
+    x: int
+    y: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Standard:
     url: str
@@ -97,6 +103,29 @@ def test_it_is_shown_as_dataclasses_are_and_a_secret_is_not() -> None:
     assert ours == standard.replace("Standard(", "Call(").replace(", words", ", tried=0, words")
     assert "hidden" not in ours
     assert str(Call("wss://a")) == "wss://a"
+
+
+@pytest.mark.parametrize("made", [Point, Often])
+def test_it_is_made_of_its_fields_by_place_or_by_name(made: Any) -> None:
+    assert (made(1).x, made(1).y) == (1, 0)
+    assert made(1, 2) == made(1, y=2) == made(y=2, x=1)
+
+
+@pytest.mark.parametrize("made", [Point, Often])
+@pytest.mark.parametrize(
+    ("positional", "named"),
+    [((), {}), ((), {"y": 1}), ((1, 2, 3), {}), ((1,), {"x": 1}), ((1,), {"z": 1})],
+    ids=["nothing", "one is missing", "too many", "twice", "unknown"],
+)
+def test_other_arguments_are_refused(
+    made: Any, positional: tuple[int, ...], named: dict[str, int]
+) -> None:
+    with pytest.raises(TypeError, match=made.__name__):
+        made(*positional, **named)
+
+
+def test_a_default_is_made_anew_for_every_value() -> None:
+    assert Call("a").words is not Call("a").words
 
 
 def test_methods_of_the_class_itself_are_kept() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from stt_edge.frozen import frozen
+from stt_edge.frozen import frozen, frozen_and_compiled
 from stt_edge.model import SAMPLE_BYTES, SAMPLE_RATE
 
 FRAME_SAMPLES: Final = SAMPLE_RATE // 50
@@ -12,7 +12,7 @@ FRAME_SAMPLES: Final = SAMPLE_RATE // 50
 FRAME_BYTES: Final = FRAME_SAMPLES * SAMPLE_BYTES
 
 
-@frozen
+@frozen_and_compiled
 class Frame:
     """20 ms of audio, and what the first stage found in it."""
 

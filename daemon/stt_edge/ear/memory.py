@@ -9,7 +9,7 @@ from typing import Final
 
 from stt_edge.ear.floor import LevelHistogram
 from stt_edge.ear.frame import FRAME_SAMPLES, Frame
-from stt_edge.frozen import frozen
+from stt_edge.frozen import frozen_and_compiled
 from stt_edge.model import SAMPLE_RATE
 
 _KEPT_FRAMES: Final = 200
@@ -20,7 +20,7 @@ _CUT_FRAMES: Final = 3
 _QUIET_PERCENTILE: Final = 20
 
 
-@frozen
+@frozen_and_compiled
 class Heard:
     """A frame, and how it compared with what went before."""
 
