@@ -16,9 +16,9 @@ from stt_edge.providers.base import Capabilities, PartTimes, Provider
 from stt_edge.providers.transports.worker import WorkerHost, worker_command
 from stt_edge.providers.worker_protocol import WorkerProtocol
 
-_LONGEST_PASS_S: Final = 90.0
-"""The last pass over a minute of speech on the slowest computers; a worker that hangs is found by
-its transport before."""
+_LONGEST_PASS_S: Final = 240.0
+"""For what was still on its way to the worker, and the last pass over it all. A worker that hangs
+is found by its transport before."""
 
 LOCAL: Final = Capabilities(
     local=True,

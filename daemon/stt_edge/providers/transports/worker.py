@@ -22,8 +22,9 @@ from stt_edge.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 
-_STALL_S: Final = 60.0
-"""The last pass over a minute of speech takes half a minute on the slowest computers there are."""
+_STALL_S: Final = 180.0
+"""Nothing is said during the last pass over an utterance. On a computer that is slow and busy, as
+an emulated one can be, it takes more than a minute."""
 _LATE_S: Final = 0.1
 _CLOSE_S: Final = 1.0
 _MAX_UNREAD: Final = 4096
