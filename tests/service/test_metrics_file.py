@@ -134,7 +134,7 @@ async def test_a_full_disk_leaves_the_file_before_and_no_rest(
         asked = number.asked
         await until(lambda: number.asked > asked + 2)
         assert path.read_text().partition("\n")[0] == last
-        assert [each.name for each in tmp_path.iterdir()] == ["a.prom"]
+        await until(lambda: [each.name for each in tmp_path.iterdir()] == ["a.prom"])
     await until(lambda: not metrics.trouble)
     await metrics.close()
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from stt_edge.config.settings import MetricsSection
+from stt_edge.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 
@@ -42,9 +43,7 @@ class MetricsFile:
         while not self._closed:
             self._wake.clear()
             await self._update()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.interval_s if self._path else None):
-                    await self._wake.wait()
+            await is_set_within(self._wake, self._settings.interval_s if self._path else None)
 
     async def close(self) -> None:
         """Remove the file: what it says is not so any more."""

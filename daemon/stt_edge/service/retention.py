@@ -6,7 +6,6 @@ In batches, with a pause after each, so that results are never held up by it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -19,6 +18,7 @@ from stt_edge.service.forgetting import BATCH, KeptAudio, delete
 from stt_edge.service.sink_set import SinkSet
 from stt_edge.store.retention import Forgotten, RetentionRules
 from stt_edge.store.writer import StoreThread
+from stt_edge.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 
@@ -165,6 +165,4 @@ class RetentionKeeper:
         self.trouble = trouble
 
     async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0 if self._closed else seconds):
-                await self._wake.wait()
+        await is_set_within(self._wake, 0 if self._closed else seconds)

@@ -19,6 +19,7 @@ from stt_edge.errors import StoreError
 from stt_edge.frozen import frozen
 from stt_edge.model import Record
 from stt_edge.sinks.base import Sink, SinkError, SinkRefusedError, SinkUnavailableError
+from stt_edge.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 
@@ -302,13 +303,13 @@ class Follower:
         longest_s = min(
             limits.longest_retry_s, limits.first_retry_s * 2 ** min(self._failures - 1, 16)
         )
-        await _wait(self._hurry, longest_s * self._rng.uniform(0.5, 1.0))
+        await is_set_within(self._hurry, longest_s * self._rng.uniform(0.5, 1.0))
         self._hurry.clear()
 
     async def _wait_for_news(self) -> None:
         """Sleep until there are records, writing the cursor when it is due."""
         due_s = None if self._position == self._saved else max(0.0, self._cursor_due_s())
-        if not await _wait(self._news, due_s):
+        if not await is_set_within(self._news, due_s):
             await self._save_cursor()
 
     def _cursor_due_s(self) -> float:
@@ -338,13 +339,3 @@ class Follower:
 
 def _now_s() -> float:
     return asyncio.get_running_loop().time()
-
-
-async def _wait(event: asyncio.Event, timeout_s: float | None) -> bool:
-    """Return whether the event came in time."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -31,6 +31,7 @@ from stt_edge.sinks.mqtt_discovery import STATUS_EVERY_S, Device, birth_topic
 from stt_edge.sinks.mqtt_link import IN_FLIGHT, Broker, Link, PublishRefusedError, open_link
 from stt_edge.sinks.mqtt_states import OFFLINE, ONLINE, State
 from stt_edge.sinks.mqtt_topics import Topics, device_id
+from stt_edge.waiting import is_set_within
 
 _log = logging.getLogger(__name__)
 
@@ -236,9 +237,7 @@ class MqttSink(Sink):
         loop = asyncio.get_running_loop()
         due_s = loop.time() + self._patience.status_every_s
         while link.alive:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due_s):
-                    await self._news.wait()
+            await is_set_within(self._news, due_s - loop.time())
             self._news.clear()
             if loop.time() >= due_s:
                 self._told.pop(self._topics.status, None)
