@@ -36,6 +36,8 @@ class House:
         self._stamp = cache / "installed.stamp"
         self._work = Path(tempfile.mkdtemp(prefix="disks-", dir=cache))
         self._shared: Machine | None = None
+        self._failed = ""
+        """The journal of a scenario's own machine on which something failed."""
         self._disks = 0
 
     def close(self) -> None:
@@ -50,13 +52,9 @@ class House:
             self._shared = None
 
     def journal(self) -> str:
-        """Return what the service wrote on the machine that scenarios share, if it is on."""
-        if self._shared is None or not self._shared.is_on():
-            return ""
-        read = "journalctl -b -u stt-edge -o short-monotonic --no-pager -n 300"
-        with contextlib.suppress(ContainerError, OSError):
-            return self._shared.run(read, check=False)
-        return ""
+        """Return, once, what the service wrote where something has just failed."""
+        failed, self._failed = self._failed, ""
+        return failed or _journal(self._shared)
 
     def room(self) -> PiRoom:
         """Return the machine that scenarios share, booted with the loopback card."""
@@ -99,8 +97,22 @@ class House:
         with Machine(
             self.cache, disk, kernel_arguments=arguments, devices=devices, **more
         ) as machine:
-            yield PiRoom(machine)
+            try:
+                yield PiRoom(machine)
+            except BaseException:
+                self._failed = _journal(machine)
+                raise
 
     def _of_now(self) -> str:
         with self.deb.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _journal(machine: Machine | None) -> str:
+    """Return what the service wrote since the boot; nothing, where the machine is not on."""
+    if machine is None or not machine.is_on():
+        return ""
+    read = "journalctl -b -u stt-edge -o short-monotonic --no-pager -n 300"
+    with contextlib.suppress(ContainerError, OSError):
+        return machine.run(read, check=False)
+    return ""

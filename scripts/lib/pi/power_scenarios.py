@@ -17,8 +17,8 @@ STARTED_S: Final = 30.0
 """From the start of userspace to that of the service: an emulated udev takes most of it."""
 KEPT_S: Final = 1.0
 ROUNDS: Final = 10
-_TRANSCRIBED_S: Final = 150.0
-"""An utterance of a quarter of a minute on an emulated CPU: ten times what a real one needs."""
+_TRANSCRIBED_S: Final = 300.0
+"""For a quarter of a minute of speech: an emulated CPU needs 100 s, on a busy host a multiple."""
 _NOT_CUT_S: Final = 0.5
 """Between the last sound and the cut: a block on its way, and the answer that tells the time."""
 _FIRST_CLOCK: Final = "-rtc base=1970-01-01T00:00:00"
