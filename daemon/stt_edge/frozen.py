@@ -1,6 +1,6 @@
 """Immutable values with named fields: dataclasses that are quick to make.
 
-A frozen dataclass has seven methods compiled for it when its module is loaded. For 150 classes that
+A frozen dataclass has six methods compiled for it when its module is loaded. For 150 classes that
 took longer than anything else at the start, which on a small computer is seconds of deafness. Here
 all classes share them.
 """
