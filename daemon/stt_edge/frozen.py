@@ -2,15 +2,16 @@
 
 A frozen dataclass has six methods compiled for it when its module is loaded. For 150 classes that
 took longer than anything else at the start, which on a small computer is seconds of deafness. Here
-all classes share them.
+the classes share them.
 """
 
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields
 from operator import attrgetter
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Final, TypeVar, dataclass_transform
 
+_SHARED: Final = ("__eq__", "__hash__", "__repr__")
 _Class = TypeVar("_Class", bound=type)
 
 
@@ -31,13 +32,12 @@ def frozen_and_compiled(cls: _Class) -> _Class:
 
 
 def _made(cls: _Class, *, compiled: bool) -> _Class:
-    shared = ("__eq__", "__hash__", "__repr__", *(() if compiled else ("__init__",)))
-    for name in shared:
+    for name in _SHARED if compiled else ("__init__", *_SHARED):
         if name not in cls.__dict__:
             setattr(cls, name, getattr(_Shared, name))
     made: Any = dataclass(init=compiled, repr=False, eq=False, slots=True)(cls)
     made.__named__ = {each.name: each for each in fields(made)}
-    compared = [each.name for each in fields(made) if each.compare]
+    compared = [name for name, each in made.__named__.items() if each.compare]
     made.__compared__ = staticmethod(attrgetter(*compared) if compared else type)
     return made  # type: ignore[no-any-return]
 
@@ -69,7 +69,8 @@ class _Shared:
         return hash(_key(self))
 
     def __repr__(self: Any) -> str:
-        shown = [f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if each.repr]
+        named = self.__named__.items()
+        shown = [f"{name}={getattr(self, name)!r}" for name, each in named if each.repr]
         return f"{type(self).__qualname__}({', '.join(shown)})"
 
 

@@ -244,4 +244,4 @@ def test_ears_that_come_and_go_leave_no_thread_and_no_descriptor_behind(
         made = Bench(tmp_path / str(number), die(0))
         made.gone()
     assert set(threading.enumerate()) <= threads
-    assert descriptors() <= before
+    assert descriptors() == before

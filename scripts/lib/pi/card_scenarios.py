@@ -102,7 +102,8 @@ def card_is_unplugged_in_mid_utterance(house: House) -> str:
     again_s, away_s = back_s - bound_s, back_s - gone_s
     expect(room.restarts() == 0, "the watchdog did not end it")
     room.restart(**quick_engine())
-    cut, later = sorted(room.wait_records(before, 2, 600), key=lambda record: str(record["start"]))
+    records = room.wait_records(before, 2, each_s=300)
+    cut, later = sorted(records, key=lambda record: str(record["start"]))
     expect(cut["truncated"], "the record says that its end is missing")
     heard_s = cut["duration_ms"] / 1000
     expect(heard_s >= _SAID_S, f"what was heard is in it: {heard_s:.1f} s")
@@ -130,7 +131,7 @@ def boots_without_a_card_and_one_comes_later(house: House) -> str:
         )
         heard_s = _back(room, after_s) - came_s
         room.machine.run("aplay -q -D plughw:CARD=Loopback,DEV=1 /srv/short.wav")
-        text = room.wait_records(0, timeout_s=300)[0]["text"]
+        text = room.wait_records(0, each_s=300)[0]["text"]
         expect(heard_s <= AGAIN_S, f"heard within {AGAIN_S:.0f} s, not {heard_s:.1f}")
     return f"heard {heard_s:.1f} s after modprobe: {text!r}"
 
@@ -144,7 +145,7 @@ def first_card_only_plays(house: House) -> str:
         expect("pcmC1D0c" in cards, f"card 1 captures: {cards}")
         room.wait_hearing(120)
         room.machine.run("aplay -q -D plughw:CARD=Loopback,DEV=1 /srv/short.wav")
-        text = room.wait_records(0, timeout_s=300)[0]["text"]
+        text = room.wait_records(0, each_s=300)[0]["text"]
         device = room.status()["ear"]["device"]
     return f"heard {text!r} from {device}; {cards.splitlines()[0].strip()}"
 

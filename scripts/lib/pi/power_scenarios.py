@@ -60,7 +60,7 @@ def power_cut_in_the_middle_of_offline_speech(house: House) -> str:
         expect(missing_s <= KEPT_S + _NOT_CUT_S, f"{KEPT_S:.0f} s may be lost: {missing_s:.2f}")
         before = len(room.records())
         room.restart(**quick_engine())
-        records = room.wait_records(before, len(survived), len(survived) * _TRANSCRIBED_S)
+        records = room.wait_records(before, len(survived), each_s=_TRANSCRIBED_S)
     expect({each["id"] for each in records} == set(survived), "each is transcribed, once")
     last = next(record for record in records if record["id"] == cut.last)
     expect(last["truncated"] and last["delayed"], f"the last one says what happened: {last}")
@@ -87,7 +87,7 @@ def ten_power_cuts(house: House) -> str:
         lost_s.append(cut.missing_s(survived))
         before = len(room.records())
         room.restart(**quick_engine())
-        records = room.wait_records(before, len(survived), len(survived) * _TRANSCRIBED_S)
+        records = room.wait_records(before, len(survived), each_s=_TRANSCRIBED_S)
     ids = [each["id"] for each in records]
     expect(sorted(ids) == sorted(survived), "each utterance has one record")
     expect(max(lost_s) <= KEPT_S + _NOT_CUT_S, f"at most {KEPT_S:.0f} s lost each time: {lost_s}")
@@ -115,7 +115,7 @@ def clock_of_1970(house: House) -> str:
         dropped = room.status()["spool"]["dropped"]
         room.configure(**quick_engine())
         machine.run("systemctl restart stt-edge", timeout_s=90)
-        records = room.wait_records(0, 3, 300)
+        records = room.wait_records(0, 3, each_s=100)
     expect(all(start.startswith("1970-01-02") for start in then), f"it was 1970: {then}")
     expect(dropped == 0, f"nothing is dropped for its age, not {dropped}")
     expect(len({each["id"] for each in records}) == 3, "every id is there once")

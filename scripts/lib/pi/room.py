@@ -59,9 +59,13 @@ class PiRoom:
         return [json.loads(line) for line in text.splitlines()]
 
     def wait_records(
-        self, before: int, count: int = 1, timeout_s: float = 180
+        self, before: int, count: int = 1, *, each_s: float = 180
     ) -> list[dict[str, Any]]:
-        """Return the records after the first ``before``: ``count`` or more, once none is due."""
+        """Return the records after the first ``before``: ``count`` or more, once none is due.
+
+        Waits ``each_s`` for each of them: how long decoding takes grows with what there is.
+        """
+        timeout_s = count * each_s
         self.machine.wait_until(
             lambda: self._lines() >= before + count, timeout_s, f"{count} records are written"
         )

@@ -61,7 +61,7 @@ def readme_leads_to_a_transcript(house: House) -> str:
         expect("Loopback" in listed, f"the card is listed: {listed}")
         # auto takes the card's first device, which hears what is played on the other.
         room.machine.run("aplay -q -D plughw:CARD=Loopback,DEV=1 /srv/short.wav")
-        room.wait_records(0, timeout_s=300)
+        room.wait_records(0, each_s=300)
         said = as_pi(room, "journalctl -t stt-edge -n 1 -o cat").strip()
         text = room.records()[0]["text"]
         expect(said == text, f"the last journal entry is what was said: {said!r}, not {text!r}")
@@ -75,7 +75,7 @@ def speech_becomes_a_journal_entry(house: House) -> str:
     room.restart()
     before, after_s = len(room.records()), room.machine.uptime_s()
     room.speak("short")
-    record = room.wait_records(before, timeout_s=300)[0]
+    record = room.wait_records(before, each_s=300)[0]
     entries = room.journal(f"-u {UNIT} {FINAL}", after_s)
     expect(len(entries) == 1, f"one journal entry, not {len(entries)}")
     for name, value in (
