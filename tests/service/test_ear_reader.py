@@ -203,6 +203,7 @@ def test_an_utterance_ends_when_its_ear_hangs_up_and_not_when_it_is_dead(
     go = tmp_path / "go"
     made = bench(opened(), utterance(3, end=None), hang_up(), wait_for(go), die(0))
     made.until(UtteranceEnded)
+    assert made.of(EarGone) == []
     go.touch()
     made.gone()
 

@@ -95,6 +95,7 @@ async def test_a_new_place_takes_over_from_the_old(metrics: MetricsFile, tmp_pat
     metrics.configure(settings(tmp_path / "b.prom"))
     await until((tmp_path / "b.prom").exists)
     await until(lambda: not (tmp_path / "a.prom").exists())
+    assert [each.name for each in tmp_path.glob("*.prom")] == ["b.prom"]
 
 
 async def test_a_directory_that_is_missing_is_told_once_an_episode_and_cured_when_it_comes(

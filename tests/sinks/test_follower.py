@@ -242,6 +242,7 @@ async def test_a_store_that_cannot_be_read_is_asked_again() -> None:
     await until(lambda: len(sink.taken) == 2)
     await follower.stop(1.0)
     await task
+    assert store.cursors["list"] == 2
 
 
 async def test_a_cursor_that_cannot_be_stored_does_not_stop_delivery(
@@ -294,6 +295,7 @@ async def test_stop_does_not_wait_for_a_sink_that_is_down() -> None:
         await until(lambda: follower.status().state is FollowerState.DOWN)
         async with asyncio.timeout(5):
             await follower.stop(3600)
+    assert sink.taken == []
 
 
 async def test_a_follower_stopped_before_it_began_never_begins() -> None:

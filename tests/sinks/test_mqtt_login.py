@@ -73,6 +73,7 @@ async def test_the_password_is_read_from_its_file_at_each_attempt(
 async def test_who_says_no_name_is_not_let_in(locked: Mosquitto) -> None:
     async with room(Options(url=locked.url)) as kitchen:
         await until(lambda: "does not let a client without a name in" in kitchen.trouble)
+        assert kitchen.follower.status().delivered == 0
 
 
 async def test_a_password_that_cannot_be_read_is_said_and_nobody_is_asked(tmp_path: Path) -> None:
@@ -172,6 +173,7 @@ async def test_plain_speech_on_a_tls_port_is_told_what_to_write(
     with tls_broker(tmp_path, authority) as broker:
         async with room(Options(url=broker.url)) as kitchen:
             await until(lambda: "mqtts://" in kitchen.trouble)
+            assert kitchen.follower.status().delivered == 0
 
 
 async def test_an_access_list_of_a_real_broker_holds_records_and_lets_them_go(

@@ -58,6 +58,7 @@ def test_children_that_are_started_do_not_keep_the_lock(tmp_path: Path) -> None:
     child = subprocess.Popen(["sleep", "60"], close_fds=False)
     lock.release()
     StateLock.acquire(tmp_path).release()
+    assert child.poll() is None, "it was there all the time"
     child.kill()
     child.wait()
 
